@@ -1,0 +1,198 @@
+//! Correlate: what the shards tell each other, folded into numbered rows of `findings` and
+//! `evidence`. The only writer of both.
+//!
+//! Shards send their transitions and, after each batch, a mark. A transition passes when
+//! the marks of all shards have passed its log time; among those that pass together the order is
+//! (log time, finding id), so that any number of shards gives the same rows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use schemas::finding::{Confidence, FindingId, Phase, Rule, Transition, Witness};
+use schemas::tables::{EvidenceRow, FindingRow, Text};
+use schemas::time::Timestamp;
+
+/// What a shard tells.
+#[derive(Clone, Debug)]
+pub enum Summary {
+    /// A finding changed.
+    Transition(Box<Transition>),
+    /// Everything before this log time has been told.
+    Mark(Timestamp),
+    /// Everything has been told: the partition is at its end.
+    End,
+}
+
+/// The fold of `summaries`.
+#[derive(Debug)]
+pub struct Correlate {
+    config_hash: Text,
+    marks: Vec<Timestamp>,
+    waiting: BTreeMap<(Timestamp, FindingId, u64), Transition>,
+    arrived: u64,
+    sequences: HashMap<FindingId, u32>,
+    /// Summaries folded so far: the offset of the `summaries` partition.
+    pub offset: u64,
+    /// `findings` rows that wait for the lake.
+    pub findings: Vec<FindingRow>,
+    /// `evidence` rows that wait for the lake.
+    pub evidence: Vec<EvidenceRow>,
+}
+
+impl Correlate {
+    /// A fold over the summaries of that many shards.
+    #[must_use]
+    pub fn new(partitions: u32, config_hash: Text) -> Self {
+        Self {
+            config_hash,
+            marks: vec![Timestamp::MIN; partitions as usize],
+            waiting: BTreeMap::new(),
+            arrived: 0,
+            sequences: HashMap::new(),
+            offset: 0,
+            findings: Vec::new(),
+            evidence: Vec::new(),
+        }
+    }
+
+    /// Folds one summary of one shard.
+    pub fn apply(&mut self, partition: u32, summary: Summary) {
+        match summary {
+            Summary::Transition(transition) => {
+                self.arrived += 1;
+                let key = (transition.log_time, transition.finding.id, self.arrived);
+                self.waiting.insert(key, *transition);
+            }
+            Summary::Mark(time) => self.mark(partition, time),
+            Summary::End => self.mark(partition, Timestamp::MAX),
+        }
+    }
+
+    fn mark(&mut self, partition: u32, time: Timestamp) {
+        if let Some(mark) = self.marks.get_mut(partition as usize) {
+            *mark = time.max(*mark);
+        }
+        let passed = self.marks.iter().min().copied().unwrap_or(Timestamp::MIN);
+        while let Some(first) = self.waiting.first_entry() {
+            if first.key().0 >= passed {
+                return;
+            }
+            let transition = first.remove();
+            self.number(&transition);
+        }
+    }
+
+    fn number(&mut self, transition: &Transition) {
+        let sequence = self.sequences.entry(transition.finding.id).or_default();
+        *sequence += 1;
+        let sequence = *sequence;
+        self.offset += 1;
+        let id: Text = transition.finding.id.to_string().into();
+        self.findings.push(finding_row(transition, sequence, &id, &self.config_hash));
+        let terms = transition.terms.iter().map(|term| EvidenceRow {
+            term: term.name,
+            weight: term.weight,
+            detail: term.detail.as_str().into(),
+            ..evidence_row(transition, sequence, &id)
+        });
+        let witnesses = transition
+            .witnesses
+            .iter()
+            .map(|witness| witness_row(witness, evidence_row(transition, sequence, &id)));
+        self.evidence.extend(terms.chain(witnesses));
+    }
+}
+
+fn finding_row(
+    transition: &Transition,
+    sequence: u32,
+    id: &Text,
+    config_hash: &Text,
+) -> FindingRow {
+    let finding = &transition.finding;
+    FindingRow {
+        finding_id: Arc::clone(id),
+        sequence,
+        time: transition.time,
+        phase: transition.phase.as_str(),
+        kind: finding.rule.kind().as_str(),
+        rule: finding.rule.as_str(),
+        severity: finding.severity.as_str(),
+        score: finding.score,
+        confidence: Confidence::of(finding.score).as_str(),
+        prefix: finding.prefix,
+        prefix_first: finding.prefix.first_octets(),
+        prefix_last: finding.prefix.last_octets(),
+        registered_prefix: finding.registered_prefix,
+        connection: finding.connection_name.clone(),
+        tenant: finding.tenant.clone(),
+        culprit_asn: finding.culprit,
+        victim_asn: finding.victim,
+        leak_type: finding.leak_type.map(schemas::finding::LeakType::number),
+        witnesses: finding.witnesses,
+        opened_at: finding.opened_at,
+        closed_at: finding.closed_at,
+        group_id: None,
+        group_size: None,
+        path_before: finding.path_before.clone(),
+        path_after: finding.path_after.clone(),
+        rpki_state: None,
+        blame: None,
+        rtt_before_p50_us: None,
+        rtt_after_p50_us: None,
+        rtt_before_p95_us: None,
+        rtt_after_p95_us: None,
+        rtt_shift_low_us: None,
+        rtt_shift_high_us: None,
+        samples_affected: None,
+        azure_event: azure_event(finding.rule, transition.phase),
+        muted_by: finding.muted_by.clone(),
+        config_hash: Arc::clone(config_hash),
+        verdict: None,
+        explanation: finding.explanation.as_str().into(),
+    }
+}
+
+/// The event that Azure would show: it knows one for an exact hijack and none for the rest.
+const fn azure_event(rule: Rule, phase: Phase) -> Option<&'static str> {
+    match (rule, phase) {
+        (Rule::HijackExact, Phase::Opened | Phase::Reopened) => Some("PrefixOriginAsChangeEvent"),
+        _ => None,
+    }
+}
+
+fn evidence_row(transition: &Transition, sequence: u32, id: &Text) -> EvidenceRow {
+    EvidenceRow {
+        finding_id: Arc::clone(id),
+        sequence,
+        tenant: transition.finding.tenant.clone(),
+        connection: transition.finding.connection_name.clone(),
+        term: "",
+        weight: 0.0,
+        detail: Text::default(),
+        collector: None,
+        peer_asn: None,
+        first_seen: None,
+        last_seen: None,
+        path_before: None,
+        path_after: None,
+        source: None,
+        source_offset: None,
+    }
+}
+
+fn witness_row(witness: &Witness, row: EvidenceRow) -> EvidenceRow {
+    EvidenceRow {
+        term: "witness",
+        detail: format!("{} at {} holds the route", witness.peer_asn, witness.peer_ip).into(),
+        collector: Some(Arc::clone(&witness.collector)),
+        peer_asn: Some(witness.peer_asn),
+        first_seen: Some(witness.first_seen),
+        last_seen: Some(witness.last_seen),
+        path_before: witness.path_before.clone(),
+        path_after: Some(Arc::clone(&witness.path_after)),
+        source: Some(Arc::clone(&witness.source)),
+        source_offset: Some(witness.source_offset),
+        ..row
+    }
+}

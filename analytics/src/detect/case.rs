@@ -1,0 +1,300 @@
+//! Cases: one finding's life. Witnesses come and go; it opens, changes, ends, may come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::bgp::Asn;
+use schemas::finding::{Confidence, Finding, FindingId, Phase, Rule, Severity, Term, Transition, Witness};
+use schemas::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::judge::Verdict;
+use super::{Change, Facts, path_text, score};
+use crate::rib::PeerId;
+
+/// Witnesses told with one transition; all are counted.
+const WITNESSES_TOLD_MAX: usize = 100;
+
+/// One path of one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WitnessKey {
+    pub(super) peer: PeerId,
+    pub(super) path_id: Option<u32>,
+}
+
+/// What was last said of a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Told {
+    culprit: Asn,
+    rule: Rule,
+    confidence: Confidence,
+    witnesses: u32,
+}
+
+/// One finding with what stands behind it.
+#[derive(Debug)]
+pub(super) struct Case {
+    id: FindingId,
+    opened_at: Timestamp,
+    closed_at: Option<Timestamp>,
+    /// Known to be harmless: told once as `ignored`, then silent.
+    ignored: bool,
+    /// Not sure enough yet to be told.
+    pending: bool,
+    verdict: Verdict,
+    witnesses: BTreeMap<WitnessKey, Witness>,
+    untold: BTreeSet<WitnessKey>,
+    told: Told,
+    first: Option<Witness>,
+}
+
+impl Case {
+    /// A new case with its first witness, and what is to be said of it.
+    pub(super) fn open(
+        key: WitnessKey,
+        verdict: Verdict,
+        change: &Change<'_>,
+        facts: &Facts<'_>,
+    ) -> (Self, Option<Transition>) {
+        let witness = witness(change);
+        let told = Told {
+            culprit: verdict.culprit,
+            rule: verdict.rule,
+            confidence: Confidence::Low,
+            witnesses: 1,
+        };
+        let mut case = Self {
+            id: finding_id(&verdict, change, facts),
+            opened_at: change.time,
+            closed_at: None,
+            ignored: score::sibling_of(&verdict, facts).is_some(),
+            pending: false,
+            verdict,
+            witnesses: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            told,
+            first: witness.clone(),
+        };
+        case.hold(key, witness);
+        let transition = case.begin(Phase::Opened, change, facts);
+        (case, transition)
+    }
+
+    /// A peer holds the route (again).
+    pub(super) fn gain(
+        &mut self,
+        key: WitnessKey,
+        verdict: Verdict,
+        change: &Change<'_>,
+        facts: &Facts<'_>,
+    ) -> Option<Transition> {
+        self.hold(key, witness(change));
+        if self.closed_at.take().is_some() {
+            self.verdict = verdict;
+            return self.begin(Phase::Reopened, change, facts);
+        }
+        self.verdict = verdict;
+        if self.ignored {
+            return None;
+        }
+        if self.pending {
+            return self.begin(Phase::Opened, change, facts);
+        }
+        let (now, terms) = self.standing(facts);
+        let is_news = now.culprit != self.told.culprit
+            || now.rule != self.told.rule
+            || now.confidence > self.told.confidence
+            || now.witnesses >= 2 * self.told.witnesses;
+        is_news.then(|| self.tell(Phase::Updated, change, now, terms, facts))
+    }
+
+    /// A peer holds the route no more.
+    pub(super) fn lose(
+        &mut self,
+        key: WitnessKey,
+        change: &Change<'_>,
+        facts: &Facts<'_>,
+    ) -> Option<Transition> {
+        self.untold.remove(&key);
+        self.witnesses.remove(&key)?;
+        if !self.witnesses.is_empty() || self.closed_at.is_some() {
+            return None;
+        }
+        self.closed_at = Some(change.time);
+        if self.ignored || self.pending {
+            return None;
+        }
+        let (_, terms) = self.standing(facts);
+        let now = Told { witnesses: 0, ..self.told };
+        Some(self.tell(Phase::Resolved, change, now, terms, facts))
+    }
+
+    /// Seconds since it was closed; 0 while it is open.
+    pub(super) fn closed_for(&self, now: Timestamp) -> i64 {
+        self.closed_at.map_or(0, |closed| now.secs_since(closed))
+    }
+
+    fn hold(&mut self, key: WitnessKey, witness: Option<Witness>) {
+        let Some(mut witness) = witness else { return };
+        if let Some(before) = self.witnesses.get(&key) {
+            witness.first_seen = before.first_seen;
+            witness.path_before.clone_from(&before.path_before);
+        } else {
+            self.untold.insert(key);
+        }
+        self.witnesses.insert(key, witness);
+    }
+
+    /// Opens or reopens, if the score suffices; a sibling's route is told once and ignored.
+    fn begin(&mut self, phase: Phase, change: &Change<'_>, facts: &Facts<'_>) -> Option<Transition> {
+        let (now, terms) = self.standing(facts);
+        if self.ignored {
+            return (phase == Phase::Opened)
+                .then(|| self.tell(Phase::Ignored, change, now, terms, facts));
+        }
+        self.pending = total(&terms) < facts.options.score_min;
+        (!self.pending).then(|| self.tell(phase, change, now, terms, facts))
+    }
+
+    fn standing(&self, facts: &Facts<'_>) -> (Told, Vec<Term>) {
+        let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
+        let witnesses = u32::try_from(asns.len()).unwrap_or(u32::MAX);
+        let terms = score::terms(&self.verdict, witnesses, facts);
+        let now = Told {
+            culprit: self.verdict.culprit,
+            rule: self.verdict.rule,
+            confidence: Confidence::of(total(&terms)),
+            witnesses,
+        };
+        (now, terms)
+    }
+
+    fn tell(
+        &mut self,
+        phase: Phase,
+        change: &Change<'_>,
+        now: Told,
+        terms: Vec<Term>,
+        facts: &Facts<'_>,
+    ) -> Transition {
+        self.told = now;
+        let untold = std::mem::take(&mut self.untold);
+        let witnesses = untold
+            .iter()
+            .filter_map(|key| self.witnesses.get(key).cloned())
+            .take(WITNESSES_TOLD_MAX)
+            .collect();
+        Transition {
+            log_time: change.log_time,
+            time: change.time,
+            phase,
+            finding: self.finding(phase, now, &terms, facts),
+            terms,
+            witnesses,
+        }
+    }
+
+    fn finding(&self, phase: Phase, now: Told, terms: &[Term], facts: &Facts<'_>) -> Finding {
+        let owner = self.verdict.key.owner;
+        let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
+        let muted_by = if self.ignored {
+            Some("sibling_origin".to_owned())
+        } else {
+            connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state))
+        };
+        Finding {
+            id: self.id,
+            rule: now.rule,
+            severity: severity(now, phase),
+            score: total(terms),
+            prefix: self.verdict.key.prefix,
+            registered_prefix: owner.map(|owner| owner.prefix),
+            connection: owner.map(|owner| owner.connection),
+            connection_name: connection.map(|connection| connection.name.as_str().into()),
+            tenant: connection.map(|connection| connection.tenant.as_str().into()),
+            culprit: Some(now.culprit),
+            victim: self.verdict.expected.first().copied(),
+            leak_type: self.verdict.leak_type,
+            witnesses: now.witnesses,
+            opened_at: self.opened_at,
+            closed_at: self.closed_at,
+            path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
+            path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
+            muted_by: muted_by.map(Into::into),
+            explanation: explain(&self.verdict, connection.map(|c| c.name.as_str())),
+        }
+    }
+}
+
+fn total(terms: &[Term]) -> f64 {
+    terms.iter().map(|term| term.weight).sum()
+}
+
+fn severity(now: Told, phase: Phase) -> Severity {
+    match (phase, now.confidence, now.rule) {
+        (Phase::Ignored, ..) => Severity::Information,
+        (_, Confidence::Low, _) => Severity::Warning,
+        (_, _, Rule::HijackExact | Rule::HijackSubPrefix) => Severity::Critical,
+        _ => Severity::Error,
+    }
+}
+
+fn witness(change: &Change<'_>) -> Option<Witness> {
+    Some(Witness {
+        collector: change.header.collector.clone(),
+        peer_asn: change.header.asn,
+        peer_ip: change.header.address,
+        first_seen: change.time,
+        last_seen: change.time,
+        path_before: change.route.before.as_ref().map(path_text),
+        path_after: change.route.after.as_ref().map(path_text)?,
+        source: change.source.clone(),
+        source_offset: change.source_offset,
+    })
+}
+
+fn explain(verdict: &Verdict, connection: Option<&str>) -> String {
+    let Verdict { key, culprit, expected, .. } = verdict;
+    let prefix = key.prefix;
+    let mut of = connection.map_or_else(String::new, |name| format!(" of {name}"));
+    let registered = key.owner.map(|owner| owner.prefix.to_string()).unwrap_or_default();
+    let right: Vec<String> = expected.iter().map(ToString::to_string).collect();
+    let right = if right.is_empty() { "nobody".to_owned() } else { right.join(" or ") };
+    match (verdict.rule, verdict.between) {
+        (Rule::HijackExact, _) => {
+            format!("{culprit} announces {prefix}{of}, which {right} may originate")
+        }
+        (Rule::HijackSubPrefix, _) if key.suspect == super::Suspect::Path => format!(
+            "{culprit} announces {prefix}, a part of {registered}{of}, with a path that ends in the \
+             innocent {right}"
+        ),
+        (Rule::HijackSubPrefix, _) => format!(
+            "{culprit} announces {prefix}, a part of {registered}{of}, which {right} may originate"
+        ),
+        (Rule::HijackSuperPrefix, _) => {
+            format!("{culprit} announces {prefix}, newly seen around {registered}{of}")
+        }
+        (Rule::LeakOwnAs, between) => {
+            let (left, right) = between.unwrap_or_default();
+            of.insert_str(0, &prefix.to_string());
+            format!("{culprit} leaks {of}: it passes the route of {right} on to {left}")
+        }
+    }
+}
+
+/// 128 bits of SHA-256 over what a finding is, frozen at its opening (`design.md` 5).
+fn finding_id(verdict: &Verdict, change: &Change<'_>, facts: &Facts<'_>) -> FindingId {
+    let owner = verdict.key.owner;
+    let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
+    let text = format!(
+        "{}\n{}\n{}\n{}\n{}",
+        verdict.rule.as_str(),
+        connection.map_or("", |connection| connection.name.as_str()),
+        verdict.key.prefix,
+        verdict.culprit.0,
+        change.time.micros(),
+    );
+    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+    let mut id = [0; 16];
+    id.iter_mut().zip(digest).for_each(|(octet, byte)| *octet = byte);
+    FindingId(id)
+}

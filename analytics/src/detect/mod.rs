@@ -1,0 +1,206 @@
+//! Detection: route changes in, transitions of findings out. Pure: no IO, no clock.
+//!
+//! - [`judge`]: what one route says of what is ours: a verdict, or nothing.
+//! - [`baseline`]: what is usual: origins, links, covering prefixes.
+//! - [`score`]: how sure a verdict makes us, term by term.
+//! - [`case`]: one finding's life: witnesses come and go, it opens, changes, ends.
+
+mod baseline;
+mod case;
+mod judge;
+mod score;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
+use schemas::finding::Transition;
+use schemas::registry::{Owner, Registry, Relation, Touch};
+use schemas::tables::Text;
+use schemas::time::Timestamp;
+
+use crate::reference::Reference;
+use crate::rib::{PeerId, Rib, RouteChange};
+use baseline::Baseline;
+use case::{Case, WitnessKey};
+
+/// A closed case comes back as the same finding within this time.
+const REOPEN_SECS: i64 = 6 * 3_600;
+/// Open cases of one fold at most; more are counted, not opened.
+const CASES_MAX: usize = 200_000;
+
+/// `[detect]`: what the detectors may take for granted.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectOptions {
+    /// Least score that opens a finding.
+    pub score_min: f64,
+    /// A prefix without a table dump counts as known after this time.
+    pub learning_secs: u32,
+}
+
+impl Default for DetectOptions {
+    fn default() -> Self {
+        Self { score_min: 1.0, learning_secs: 3_600 }
+    }
+}
+
+/// A route change with everything that is said about it.
+#[derive(Clone, Debug)]
+pub struct Change<'a> {
+    /// Log time of the record.
+    pub log_time: Timestamp,
+    /// Event time.
+    pub time: Timestamp,
+    /// The peer, by number.
+    pub peer: PeerId,
+    /// The peer.
+    pub header: &'a Arc<PeerHeader>,
+    /// The prefix.
+    pub prefix: Prefix,
+    /// ADD-PATH identifier.
+    pub path_id: Option<u32>,
+    /// What changed.
+    pub route: &'a RouteChange,
+    /// Registrations that the prefix touches and that belong to this shard.
+    pub touches: &'a [Touch],
+    /// Whether this copy of the update is the writing one.
+    pub writes: bool,
+    /// Whether it comes from a table dump.
+    pub is_snapshot: bool,
+    /// Source of the update.
+    pub source: &'a Text,
+    /// Record in that source.
+    pub source_offset: u64,
+}
+
+/// What a judge may look at.
+struct Facts<'a> {
+    registry: &'a Registry,
+    reference: &'a Reference,
+    baseline: &'a Baseline,
+    rib: &'a Rib,
+    options: &'a DetectOptions,
+}
+
+/// Who is suspected: what tells two cases of one prefix apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Suspect {
+    /// An AS that originates what it may not.
+    Origin(Asn),
+    /// Somebody on a path that ends in the right origin.
+    Path,
+    /// A watched AS that leaks.
+    Leaker(Asn),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CaseKey {
+    prefix: Prefix,
+    owner: Option<Owner>,
+    suspect: Suspect,
+}
+
+/// The detectors of one fold.
+#[derive(Debug, Default)]
+pub struct Detector {
+    options: DetectOptions,
+    baseline: Baseline,
+    cases: BTreeMap<CaseKey, Case>,
+    /// Verdicts that found no room among the open cases.
+    pub cases_refused: u64,
+}
+
+impl Detector {
+    /// No case is open, nothing is known.
+    #[must_use]
+    pub fn new(options: DetectOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// A table dump of a collector is complete.
+    pub fn end_of_rib(&mut self) {
+        self.baseline.seed();
+    }
+
+    /// Judges a change; appends what it makes of the findings.
+    pub fn on_change(
+        &mut self,
+        change: &Change<'_>,
+        registry: &Registry,
+        reference: &Reference,
+        rib: &Rib,
+        transitions: &mut Vec<Transition>,
+    ) {
+        self.baseline.learn(change, i64::from(self.options.learning_secs));
+        let facts = Facts {
+            registry,
+            reference,
+            baseline: &self.baseline,
+            rib,
+            options: &self.options,
+        };
+        let verdicts = judge::judge(change, &facts);
+        let witness = WitnessKey { peer: change.peer, path_id: change.path_id };
+        let of_prefix = self.cases.range_mut(keys_of(change.prefix));
+        for (key, case) in of_prefix {
+            if !verdicts.iter().any(|verdict| verdict.key == *key) {
+                transitions.extend(case.lose(witness, change, &facts));
+            }
+        }
+        for verdict in verdicts {
+            let room = self.cases.len() < CASES_MAX;
+            match self.cases.get_mut(&verdict.key) {
+                Some(case) => transitions.extend(case.gain(witness, verdict, change, &facts)),
+                None if room => {
+                    let key = verdict.key;
+                    let (case, transition) = Case::open(witness, verdict, change, &facts);
+                    transitions.extend(transition);
+                    self.cases.insert(key, case);
+                }
+                None => self.cases_refused += 1,
+            }
+        }
+        self.forget_closed(change);
+    }
+
+    /// Drops cases of this prefix that have been closed for too long to come back.
+    fn forget_closed(&mut self, change: &Change<'_>) {
+        let old: Vec<CaseKey> = self
+            .cases
+            .range(keys_of(change.prefix))
+            .filter(|(_, case)| case.closed_for(change.time) > REOPEN_SECS)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in old {
+            self.cases.remove(&key);
+        }
+    }
+}
+
+/// All keys of one prefix.
+fn keys_of(prefix: Prefix) -> std::ops::RangeInclusive<CaseKey> {
+    let last = Owner {
+        connection: u32::MAX,
+        prefix: Prefix::v6([0xff; 16], 128),
+    };
+    CaseKey { prefix, owner: None, suspect: Suspect::Origin(Asn(0)) }
+        ..=CaseKey { prefix, owner: Some(last), suspect: Suspect::Leaker(Asn(u32::MAX)) }
+}
+
+/// The registrations against which a prefix is judged as its own or a part of it: the longest that
+/// cover it. A registered more specific is no hijack of what lies around it.
+fn longest_covering(touches: impl Iterator<Item = Touch>) -> Option<Prefix> {
+    touches
+        .filter(|touch| touch.relation != Relation::LessSpecific)
+        .map(|touch| touch.owner.prefix)
+        .max_by_key(Prefix::length)
+}
+
+/// Text of a route's path.
+fn path_text(route: &Arc<PathAttributes>) -> Text {
+    route.as_path.to_string().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Stories: what peers said, and what the detectors make of it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use schemas::bgp::{AsPath, RibView};
+use schemas::connection::{Connection, WatchedAs};
+use schemas::finding::{Phase, Rule};
+
+use super::*;
+use crate::reference::{AsRelationships, Organisations};
+
+const OWNER: u32 = 64_510;
+const UPSTREAM: u32 = 64_500;
+const ATTACKER: u32 = 64_511;
+
+/// One shard that sees what peers say of the prefixes of one connection.
+struct Story {
+    registry: Registry,
+    reference: Reference,
+    rib: Rib,
+    detector: Detector,
+    told: Vec<Transition>,
+}
+
+impl Story {
+    fn registered(json: &str, watched: Vec<WatchedAs>) -> Self {
+        let connection: Connection = serde_json::from_str(json).unwrap();
+        Self {
+            registry: Registry::new(1, vec![connection], watched).unwrap(),
+            reference: Reference::default(),
+            rib: Rib::default(),
+            detector: Detector::new(DetectOptions::default()),
+            told: Vec::new(),
+        }
+    }
+
+    fn simple() -> Self {
+        let mut story = Self::registered(
+            r#"{"name":"seattle","prefixes":["203.0.113.0/24","2001:db8:20::/44"],"origin_asns":[64510]}"#,
+            Vec::new(),
+        );
+        for peer in 1..=20 {
+            story.dumped(peer, "203.0.113.0/24", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
+            story.dumped(peer, "2001:db8:20::/44", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
+        }
+        story.detector.end_of_rib();
+        story
+    }
+
+    fn say(&mut self, peer: u8, secs: i64, prefix: &str, path: Option<&[u32]>, is_snapshot: bool) {
+        let header = Arc::new(PeerHeader {
+            collector: "archive".into(),
+            router: None,
+            address: Ipv4Addr::new(198, 51, 100, peer).into(),
+            asn: Asn(64_600 + u32::from(peer)),
+            rib_view: RibView::AdjRibInPre,
+            distinguisher: 0,
+        });
+        let prefix: Prefix = prefix.parse().unwrap();
+        let id = self.rib.peer_id(&header);
+        let route = path.map(|path| {
+            Arc::new(PathAttributes {
+                as_path: AsPath::sequence(path.iter().copied()),
+                ..PathAttributes::default()
+            })
+        });
+        let changed = self.rib.apply(id, prefix, None, route);
+        let touches: Vec<Touch> = self.registry.touches(&prefix).collect();
+        let source: Text = "story".into();
+        let change = Change {
+            log_time: Timestamp::from_secs(secs),
+            time: Timestamp::from_secs(secs),
+            peer: id,
+            header: &header,
+            prefix,
+            path_id: None,
+            route: &changed,
+            touches: &touches,
+            writes: true,
+            is_snapshot,
+            source: &source,
+            source_offset: 0,
+        };
+        let Self { detector, registry, reference, rib, told, .. } = self;
+        detector.on_change(&change, registry, reference, rib, told);
+    }
+
+    fn dumped(&mut self, peer: u8, prefix: &str, path: &[u32]) {
+        self.say(peer, 0, prefix, Some(path), true);
+    }
+
+    fn announced(&mut self, peer: u8, secs: i64, prefix: &str, path: &[u32]) -> &mut Self {
+        self.say(peer, secs, prefix, Some(path), false);
+        self
+    }
+
+    fn withdrawn(&mut self, peer: u8, secs: i64, prefix: &str) -> &mut Self {
+        self.say(peer, secs, prefix, None, false);
+        self
+    }
+
+    /// What was told since the last question: phase, rule, culprit, confidence.
+    fn told(&mut self) -> Vec<(Phase, Rule, u32, &'static str)> {
+        let confidence = |score| schemas::finding::Confidence::of(score).as_str();
+        self.told
+            .drain(..)
+            .map(|t| {
+                let culprit = t.finding.culprit.unwrap().0;
+                (t.phase, t.finding.rule, culprit, confidence(t.finding.score))
+            })
+            .collect()
+    }
+}
+
+const PREFIX: &str = "203.0.113.0/24";
+
+#[test]
+fn the_owner_is_no_news_before_and_after_the_dump() {
+    let mut story = Story::simple();
+    story.announced(1, 10, PREFIX, &[64_601, 64_502, OWNER]).withdrawn(2, 11, PREFIX);
+    assert_eq!(story.told(), []);
+}
+
+#[test]
+fn a_hijack_opens_at_the_first_believer_grows_and_ends_with_the_last() {
+    let mut story = Story::simple();
+    let bad = |peer: u8| [64_600 + u32::from(peer), UPSTREAM, ATTACKER];
+    story.announced(1, 20, PREFIX, &bad(1));
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackExact, ATTACKER, "medium")]);
+    story.announced(2, 30, PREFIX, &bad(2));
+    assert_eq!(story.told()[0].0, Phase::Updated, "the witnesses have doubled");
+    for peer in 3..=16 {
+        story.announced(peer, 31, PREFIX, &bad(peer));
+    }
+    assert_eq!(story.told().last(), Some(&(Phase::Updated, Rule::HijackExact, ATTACKER, "high")));
+    for peer in 2..=16 {
+        story.announced(peer, 40, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
+    }
+    assert_eq!(story.told(), [], "one believer is left");
+    story.withdrawn(1, 50, PREFIX);
+    assert_eq!(story.told(), [(Phase::Resolved, Rule::HijackExact, ATTACKER, "high")]);
+    story.announced(1, 60, PREFIX, &bad(1));
+    assert_eq!(story.told()[0].0, Phase::Reopened, "within six hours it is the same finding");
+}
+
+#[test]
+fn a_finding_that_comes_back_after_six_hours_is_another_one() {
+    let mut story = Story::simple();
+    let bad = [64_601, UPSTREAM, ATTACKER];
+    story.announced(1, 20, PREFIX, &bad).withdrawn(1, 30, PREFIX);
+    story.withdrawn(1, 30 + 7 * 3_600, PREFIX).announced(1, 31 + 7 * 3_600, PREFIX, &bad);
+    let phases: Vec<_> = story.told().iter().map(|told| told.0).collect();
+    assert_eq!(phases, [Phase::Opened, Phase::Resolved, Phase::Opened]);
+}
+
+#[test]
+fn a_forged_path_names_the_forger_and_not_the_innocent_owner_or_those_behind_him() {
+    let mut story = Story::simple();
+    story.announced(1, 20, "2001:db8:2a::/48", &[64_601, UPSTREAM, ATTACKER, OWNER]);
+    let told = story.told();
+    assert_eq!(told[0].1, Rule::HijackSubPrefix);
+    assert_eq!(told[0].2, ATTACKER);
+    story.withdrawn(1, 30, "2001:db8:2a::/48");
+    assert_eq!(story.told()[0].0, Phase::Resolved);
+}
+
+#[test]
+fn a_part_that_the_owner_announces_over_known_links_is_no_news() {
+    let mut story = Story::simple();
+    story.announced(1, 20, "2001:db8:2a::/48", &[64_601, UPSTREAM, OWNER]);
+    assert_eq!(story.told(), []);
+}
+
+#[test]
+fn a_prefix_around_ours_is_suspected_only_if_it_is_new_and_foreign() {
+    let mut story = Story::simple();
+    story.announced(1, 20, "203.0.112.0/23", &[64_601, ATTACKER]);
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackSuperPrefix, ATTACKER, "low")]);
+    story.announced(1, 21, "0.0.0.0/0", &[64_601, ATTACKER]);
+    assert_eq!(story.told(), [], "a default route covers everything and means nothing");
+    for peer in 1..=20 {
+        story.withdrawn(peer, 30, PREFIX);
+    }
+    story.announced(2, 40, "203.0.112.0/23", &[64_602, ATTACKER]);
+    let told = story.told();
+    assert_eq!(told.last().unwrap().3, "medium", "ours is not seen any more: {told:?}");
+}
+
+#[test]
+fn a_sibling_is_told_once_as_ignored() {
+    let mut story = Story::simple();
+    let text = format!("asn,organisation\n{OWNER},Contoso\n{ATTACKER},Contoso\n");
+    story.reference.organisations = Organisations::read(text.as_bytes()).unwrap();
+    for peer in 1..=8 {
+        story.announced(peer, 20, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, ATTACKER]);
+    }
+    story.withdrawn(1, 30, PREFIX);
+    let told = story.told();
+    assert_eq!((told.len(), told[0].0), (1, Phase::Ignored));
+}
+
+#[test]
+fn a_related_as_is_less_sure_and_a_stranger_more() {
+    let score = |relationships: &str| {
+        let mut story = Story::simple();
+        story.reference.relationships = AsRelationships::read(relationships.as_bytes()).unwrap();
+        story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
+        story.told[0].finding.score
+    };
+    assert_eq!(score("64511|64510|-1\n"), 1.0);
+    assert_eq!(score("64500|64510|-1\n"), 5.0);
+    assert_eq!(score(""), 4.0);
+}
+
+#[test]
+fn a_watched_as_that_passes_routes_between_providers_is_a_leak_with_its_type() {
+    let watched = WatchedAs {
+        number: Asn(64_504),
+        upstreams: vec![Asn(64_498), Asn(64_500)],
+        peers: vec![Asn(64_501)],
+        downstreams: vec![Asn(OWNER)],
+        originates: schemas::connection::Originates::Any,
+    };
+    let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
+    let mut story = Story::registered(json, vec![watched]);
+    story.announced(1, 10, PREFIX, &[64_601, 64_500, 64_504, OWNER]);
+    assert_eq!(story.told(), [], "a customer's route goes to everybody");
+    let cases = [
+        ([64_498, 64_504, 64_500, OWNER], 1),
+        ([64_501, 64_504, 64_500, OWNER], 3),
+        ([64_498, 64_504, 64_501, OWNER], 4),
+    ];
+    let mut types = BTreeMap::new();
+    for (path, leak_type) in cases {
+        story.announced(1, 20, PREFIX, &path);
+        let last = story.told.last().unwrap();
+        assert_eq!((last.finding.rule, last.finding.culprit), (Rule::LeakOwnAs, Some(Asn(64_504))));
+        types.insert(leak_type, last.finding.id);
+    }
+    story.announced(1, 30, PREFIX, &[64_601, 64_500, 64_504, OWNER]);
+    assert_eq!(story.told().last().unwrap().0, Phase::Resolved);
+}
+
+#[test]
+fn a_connection_out_of_service_is_muted_by_its_state() {
+    let json = r#"{"name":"oslo","prefixes":["203.0.113.0/24"],"origin_asns":[64510],"state":"PendingRemove"}"#;
+    let mut story = Story::registered(json, Vec::new());
+    story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
+    assert_eq!(story.told[0].finding.muted_by.as_deref(), Some("state:PendingRemove"));
+}
+
+#[test]
+fn origins_are_learnt_from_the_dump_where_none_is_configured() {
+    let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"]}"#;
+    let mut story = Story::registered(json, Vec::new());
+    for peer in 1..=20 {
+        story.dumped(peer, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
+    }
+    story.announced(1, 5, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
+    assert_eq!(story.told(), [], "nothing is known before the dump is complete");
+    story.detector.end_of_rib();
+    story.announced(1, 10, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
+    let told = story.told();
+    assert_eq!(told, [(Phase::Opened, Rule::HijackExact, ATTACKER, "low")], "learnt, so less sure");
+}

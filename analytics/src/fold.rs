@@ -1,0 +1,241 @@
+//! The fold of a whole log: one thread a partition, one for `correlate`; rows go into the lake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use schemas::log::{Log, LogError, PartitionReader, Progress};
+use schemas::tables;
+use schemas::time::Timestamp;
+
+use crate::correlate::{Correlate, Summary};
+use crate::lake::chain::{Chain, Position};
+use crate::lake::{LakeError, LocalStore};
+use crate::reference::Reference;
+use crate::shard::{FoldOptions, Shard};
+
+/// Summaries that may wait for `correlate`.
+const SUMMARIES_WAITING_MAX: usize = 4_096;
+
+/// Why a fold stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// The log cannot be read on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The lake cannot be written.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A fold's thread could not be started.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a fold needs beside the log.
+pub struct Folding {
+    /// `[detect]` and `[latency]`.
+    pub options: FoldOptions,
+    /// Slow facts.
+    pub reference: Arc<Reference>,
+    /// Where rows go.
+    pub store: Arc<LocalStore>,
+    /// Name of the log in file names.
+    pub log_name: String,
+    /// Hash of the settings in force.
+    pub config_hash: String,
+    /// Told how far each partition is in the lake.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// Rows committed, by table.
+pub type Committed = BTreeMap<String, u64>;
+
+/// Folds every partition of a log to its end.
+///
+/// # Errors
+/// The first [`FoldError`] of any partition; the files committed before it stand.
+pub fn fold<L: Log>(log: &mut L, folding: &Folding) -> Result<Committed, FoldError>
+where
+    L::Reader: 'static,
+{
+    let partitions = log.partitions();
+    let (sender, receiver) = sync_channel(SUMMARIES_WAITING_MAX);
+    let mut readers = Vec::new();
+    for partition in 0..partitions {
+        readers.push(log.read(partition, folding.progress.resume_position(partition))?);
+    }
+    std::thread::scope(|scope| {
+        let mut folds = Vec::new();
+        for (partition, reader) in (0..).zip(readers) {
+            let sender = sender.clone();
+            let run = move || fold_partition(partition, partitions, reader, folding, &sender);
+            let thread = std::thread::Builder::new().name(format!("shard-{partition}"));
+            folds.push(thread.spawn_scoped(scope, run).map_err(FoldError::Thread)?);
+        }
+        drop(sender);
+        let mut results = vec![fold_summaries(partitions, receiver, folding)];
+        for fold in folds {
+            results.push(fold.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        sum(results)
+    })
+}
+
+/// Sums what was committed; of several errors the one that caused the others.
+fn sum(results: Vec<Result<Committed, FoldError>>) -> Result<Committed, FoldError> {
+    let mut committed = Committed::new();
+    let mut closed = None;
+    for result in results {
+        match result {
+            Ok(rows) => rows.into_iter().for_each(|(table, rows)| {
+                *committed.entry(table).or_default() += rows;
+            }),
+            Err(FoldError::Log(LogError::Closed)) => closed = Some(LogError::Closed),
+            Err(cause) => return Err(cause),
+        }
+    }
+    closed.map_or(Ok(committed), |closed| Err(closed.into()))
+}
+
+/// The chains of one partition.
+struct Chains {
+    route_updates: Chain<tables::RouteUpdateRow>,
+    latency: Chain<tables::LatencyRow>,
+    sessions: Chain<tables::SessionRow>,
+    ledger: Chain<tables::LedgerRow>,
+    connections: Chain<tables::ConnectionRow>,
+}
+
+impl Chains {
+    fn new(folding: &Folding, partition: u32) -> Self {
+        let (store, log) = (&folding.store, folding.log_name.as_str());
+        Self {
+            route_updates: Chain::new(tables::ROUTE_UPDATES, store, log, partition),
+            latency: Chain::new(tables::LATENCY, store, log, partition),
+            sessions: Chain::new(tables::SESSIONS, store, log, partition),
+            ledger: Chain::new(tables::LEDGER, store, log, partition),
+            connections: Chain::new(tables::CONNECTIONS, store, log, partition),
+        }
+    }
+
+    fn take(&mut self, shard: &mut Shard, position: Position) -> Result<(), LakeError> {
+        let rows = &mut shard.rows;
+        self.route_updates.take(&mut rows.route_updates, position)?;
+        self.latency.take(&mut rows.latency, position)?;
+        self.sessions.take(&mut rows.sessions, position)?;
+        self.ledger.take(&mut rows.ledger, position)?;
+        self.connections.take(&mut rows.connections, position)
+    }
+
+    fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
+        Ok(Committed::from([
+            ("route_updates".to_owned(), self.route_updates.finish(position, is_first)?),
+            ("latency".to_owned(), self.latency.finish(position, is_first)?),
+            ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
+            ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
+            ("connections".to_owned(), self.connections.finish(position, is_first)?),
+        ]))
+    }
+}
+
+fn fold_partition(
+    partition: u32,
+    partitions: u32,
+    mut reader: impl PartitionReader,
+    folding: &Folding,
+    sender: &SyncSender<(u32, Summary)>,
+) -> Result<Committed, FoldError> {
+    let mut shard =
+        Shard::new(partition, partitions, &folding.options, Arc::clone(&folding.reference));
+    let mut chains = Chains::new(folding, partition);
+    let mut position = Position { end: 0, time: Timestamp::default() };
+    let send = |summary| sender.send((partition, summary)).map_err(|_| LogError::Closed);
+    while let Some(batch) = reader.next()? {
+        if position.end == 0
+            && let Some(first) = batch.records.first()
+        {
+            position.time = first.log_time;
+            chains.take(&mut shard, position)?;
+        }
+        shard.apply(&batch);
+        position = Position { end: batch.end_offset(), time: shard.reached };
+        chains.take(&mut shard, position)?;
+        for transition in shard.transitions.drain(..) {
+            send(Summary::Transition(Box::new(transition)))?;
+        }
+        send(Summary::Mark(shard.reached))?;
+        folding.progress.committed(partition, position.end, position.time);
+    }
+    shard.finish();
+    chains.take(&mut shard, position)?;
+    for transition in shard.transitions.drain(..) {
+        send(Summary::Transition(Box::new(transition)))?;
+    }
+    send(Summary::End)?;
+    Ok(chains.finish(position, partition == 0)?)
+}
+
+/// Folds the summaries; the tables that later versions fill get their empty first file here.
+fn fold_summaries(
+    partitions: u32,
+    receiver: Receiver<(u32, Summary)>,
+    folding: &Folding,
+) -> Result<Committed, FoldError> {
+    let (store, log) = (&folding.store, folding.log_name.as_str());
+    let mut correlate = Correlate::new(partitions, folding.config_hash.as_str().into());
+    let mut findings = Chain::new(tables::FINDINGS, store, log, 0);
+    let mut evidence = Chain::new(tables::EVIDENCE, store, log, 0);
+    let mut first: Option<Timestamp> = None;
+    let mut position = Position { end: 0, time: Timestamp::default() };
+    let mut ended = 0;
+    while let Ok((partition, summary)) = receiver.recv() {
+        match summary {
+            Summary::Mark(time) => first = Some(first.map_or(time, |first| first.min(time))),
+            Summary::End => ended += 1,
+            Summary::Transition(_) => {}
+        }
+        correlate.apply(partition, summary);
+        let time = correlate.findings.last().map_or(position.time, |row| row.time);
+        position = Position { end: correlate.offset, time };
+        if !correlate.findings.is_empty() {
+            findings.take(&mut correlate.findings, position)?;
+            evidence.take(&mut correlate.evidence, position)?;
+        }
+    }
+    if ended < partitions {
+        return Err(LogError::Closed.into());
+    }
+    if position.end == 0 {
+        position.time = first.unwrap_or_default();
+    }
+    empty_tables(folding, position)?;
+    Ok(Committed::from([
+        ("findings".to_owned(), findings.finish(position, true)?),
+        ("evidence".to_owned(), evidence.finish(position, true)?),
+    ]))
+}
+
+macro_rules! empty {
+    ($folding:expr, $position:expr; $($table:ident: $row:ident,)+) => {$(
+        Chain::<tables::$row>::new(tables::$table, &$folding.store, &$folding.log_name, 0)
+            .finish($position, true)?;
+    )+};
+}
+
+/// Every table has a file in a finished lake, so that every engine can read every table.
+fn empty_tables(folding: &Folding, position: Position) -> Result<(), LakeError> {
+    empty! { folding, position;
+        LATENCY_REVISIONS: LatencyRow,
+        LATENCY_5M: LatencyRow,
+        LATENCY_1H: LatencyRow,
+        LATENCY_1D: LatencyRow,
+        VISIBILITY: VisibilityRow,
+        RIB: RibRow,
+        CONNECTION_STATES: ConnectionStateRow,
+        PREFIX_EVENTS: PrefixEventRow,
+        FEED_GAPS: FeedGapRow,
+        ALERT_DELIVERIES: AlertDeliveryRow,
+        SILENCES: SilenceRow,
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! Encoding: sorted rows to the bytes of one Parquet file. The same rows give the same bytes: no
+//! clock, host, path or attempt is in them.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use schemas::tables::Row;
+
+/// Rows of a row group at most.
+const ROW_GROUP_ROWS_MAX: usize = 131_072;
+
+/// Where a file lies in its chain: what its footer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The log.
+    pub log: String,
+    /// Its partition.
+    pub partition: u32,
+    /// First offset that the file answers for.
+    pub start: u64,
+    /// Offset after the last one.
+    pub end: u64,
+}
+
+/// Sorts rows and encodes them.
+///
+/// # Errors
+/// [`ParquetError`] if Parquet refuses the rows.
+pub fn encode<R: Row>(
+    rows: &mut [R],
+    schema: &SchemaRef,
+    span: &Span,
+) -> Result<Vec<u8>, ParquetError> {
+    rows.sort_by(Row::order);
+    let batch = R::batch(rows, Arc::clone(schema))?;
+    write(&batch, properties(span)?)
+}
+
+fn properties(span: &Span) -> Result<WriterPropertiesPtr, ParquetError> {
+    let entry = |key: &str, value: String| KeyValue::new(format!("peerscope.{key}"), value);
+    let footer = vec![
+        entry("log", span.log.clone()),
+        entry("partition", span.partition.to_string()),
+        entry("start", span.start.to_string()),
+        entry("end", span.end.to_string()),
+    ];
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+        .set_created_by("peerscope".to_owned())
+        .set_key_value_metadata(Some(footer))
+        .build();
+    Ok(Arc::new(properties))
+}
+
+fn write(batch: &RecordBatch, properties: WriterPropertiesPtr) -> Result<Vec<u8>, ParquetError> {
+    let mut bytes = Vec::new();
+    let properties = WriterProperties::clone(&properties);
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    writer.close()?;
+    Ok(bytes)
+}

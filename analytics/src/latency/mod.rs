@@ -1,0 +1,11 @@
+//! Latency: samples in, exact percentiles and mergeable histograms by window out.
+//!
+//! - [`window`]: which samples belong together, and when a window closes.
+//! - [`summary`]: one window's figures.
+//! - [`interval`]: how sure a percentile is.
+//! - [`histogram`]: the buckets in which `hist_bucket` and `hist_count` are kept.
+
+pub mod histogram;
+pub mod interval;
+pub mod summary;
+pub mod window;

@@ -1,0 +1,17 @@
+//! Analytics: batches become rows and findings.
+//!
+//! [`shard`] is the spine: the fold of one partition, the one place that calls [`rib`], [`detect`]
+//! and [`latency`] in order. [`correlate`] folds what the shards tell each other into numbered
+//! findings. [`lake`] commits rows as Parquet files, [`sql`] reads them. [`reference`] holds slow
+//! facts. `rib`, `detect`, `latency` and `correlate` are pure.
+
+pub mod correlate;
+pub mod detect;
+pub mod fold;
+pub mod lake;
+pub mod latency;
+pub mod reference;
+pub mod rib;
+pub mod rows;
+pub mod shard;
+pub mod sql;

@@ -1,0 +1,151 @@
+//! Rows: what a fold has written and the lake has not yet taken.
+
+use std::sync::Arc;
+
+use schemas::bgp::PeerHeader;
+use schemas::connection::{Connection, RegisteredPrefix};
+use schemas::registry::Registry;
+use schemas::tables::{
+    ConnectionRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text,
+};
+use schemas::time::Timestamp;
+
+use crate::latency::window::{LatencyWindow, WINDOW_SECS};
+
+/// Rows of one fold, by table.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// `route_updates`
+    pub route_updates: Vec<RouteUpdateRow>,
+    /// `latency`
+    pub latency: Vec<LatencyRow>,
+    /// `sessions`
+    pub sessions: Vec<SessionRow>,
+    /// `ledger`
+    pub ledger: Vec<LedgerRow>,
+    /// `connections`
+    pub connections: Vec<ConnectionRow>,
+    /// Samples that came after their window was final.
+    pub late: u64,
+}
+
+/// The connection that names a session, with the session's role.
+pub(crate) fn session_of<'r>(
+    registry: &'r Registry,
+    header: &PeerHeader,
+) -> Option<(&'r Connection, Option<Text>)> {
+    registry.connections().iter().find_map(|connection| {
+        let session = connection.sessions.iter().find(|session| {
+            session.peer_ip == header.address
+                && match (&session.router, &header.router) {
+                    (Some(wanted), Some(router)) => wanted.as_str() == router.as_ref(),
+                    _ => true,
+                }
+        })?;
+        Some((connection, session.role.as_ref().map(|role| role.as_str().into())))
+    })
+}
+
+/// The `latency` row of a closed window; none for a connection that left the registry.
+pub(crate) fn latency(closed: &LatencyWindow, registry: &Registry) -> Option<LatencyRow> {
+    let connection = registry.connection(closed.series.connection)?;
+    let summary = &closed.summary;
+    let figures = summary.percentiles;
+    let prefix = closed.series.prefix;
+    let text = |value: &Option<String>| value.as_deref().map(Text::from);
+    let interval = |interval: Option<(u32, u32)>| (interval.map(|i| i.0), interval.map(|i| i.1));
+    let (p50_low_us, p50_high_us) = interval(figures.and_then(|f| f.p50_interval));
+    let (p95_low_us, p95_high_us) = interval(figures.and_then(|f| f.p95_interval));
+    Some(LatencyRow {
+        window_start: closed.window.start,
+        window_secs: WINDOW_SECS,
+        tenant: connection.tenant.as_str().into(),
+        connection: connection.name.as_str().into(),
+        partner_asn: connection.partner.as_ref().and_then(|partner| partner.asn),
+        country: text(&connection.location.country),
+        region: text(&connection.location.region),
+        site: text(&connection.site),
+        prefix,
+        prefix_first: prefix.first_octets(),
+        prefix_last: prefix.last_octets(),
+        source: Arc::clone(&closed.source),
+        statistic: closed.series.statistic.as_str(),
+        samples: summary.samples,
+        lost: summary.lost,
+        rtt_min_us: figures.map(|f| f.min),
+        rtt_p50_us: figures.map(|f| f.p50),
+        rtt_p90_us: figures.map(|f| f.p90),
+        rtt_p95_us: figures.map(|f| f.p95),
+        rtt_p99_us: figures.map(|f| f.p99),
+        rtt_max_us: figures.map(|f| f.max),
+        rtt_mean_us: figures.map(|f| f.mean),
+        jitter_us: figures.and_then(|f| f.jitter),
+        p50_low_us,
+        p50_high_us,
+        p95_low_us,
+        p95_high_us,
+        exact: true,
+        quality: summary.quality(),
+        baseline_p50_us: None,
+        baseline_p95_us: None,
+        route_epoch: None,
+        route_role: None,
+        as_hops: None,
+        ingress_edge: None,
+        hist_bucket: summary.hist_bucket.clone(),
+        hist_count: summary.hist_count.clone(),
+        revision: 0,
+    })
+}
+
+/// The `connections` rows of one version of the registry.
+pub(crate) fn connections(registry: &Registry, time: Timestamp) -> Vec<ConnectionRow> {
+    let mut rows = Vec::new();
+    for connection in registry.connections() {
+        for registered in &connection.prefixes {
+            rows.push(connection_row(registry.version, connection, Some(registered), time));
+        }
+        if connection.prefixes.is_empty() {
+            rows.push(connection_row(registry.version, connection, None, time));
+        }
+    }
+    rows
+}
+
+fn connection_row(
+    version: u32,
+    connection: &Connection,
+    registered: Option<&RegisteredPrefix>,
+    time: Timestamp,
+) -> ConnectionRow {
+    let text = |value: &Option<String>| value.as_deref().map(Text::from);
+    let location = &connection.location;
+    ConnectionRow {
+        time,
+        version,
+        tenant: connection.tenant.as_str().into(),
+        connection: connection.name.as_str().into(),
+        kind: connection.kind.as_str().into(),
+        state: connection.state.as_str().into(),
+        partner: connection.partner.as_ref().map(|partner| partner.name.as_str().into()),
+        partner_asn: connection.partner.as_ref().and_then(|partner| partner.asn),
+        country: text(&location.country),
+        region: text(&location.region),
+        latitude: location.latitude,
+        longitude: location.longitude,
+        site: text(&connection.site),
+        redundancy_group: text(&connection.redundancy_group),
+        routing_domain: connection.routing_domain.as_str().into(),
+        primary_edge: text(&connection.primary_edge),
+        backup_edge: text(&connection.backup_edge),
+        bandwidth_mbps: connection.bandwidth_mbps,
+        prefix: registered.map(|registered| registered.prefix),
+        prefix_validation_state: registered
+            .and_then(|registered| registered.validation_state.as_ref())
+            .map(|state| state.as_str().into()),
+        max_length: registered.and_then(|registered| registered.max_length),
+        owner: registered.map_or("customer", |registered| registered.owner.as_str()).into(),
+        origin_asns: connection.origin_asns.clone(),
+        upstream_asns: connection.upstream_asns.clone(),
+    }
+}

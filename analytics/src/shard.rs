@@ -1,0 +1,347 @@
+//! The spine: the fold of one partition. Batches in, in order; rows, transitions and marks out.
+//!
+//! This is the one file that calls the routing state, the detectors and the windows, and it calls
+//! them in the order of the log. It reads no clock and does no IO, so the same partition gives the
+//! same rows, always.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState, RouteEvent, SampleEvent};
+use schemas::bgp::PeerHeader;
+use schemas::finding::Transition;
+use schemas::registry::{Registry, Relation, Touch};
+use schemas::tables::{LedgerRow, RouteUpdateRow, SessionRow, Text};
+use schemas::time::Timestamp;
+
+use crate::detect::{Change, DetectOptions, Detector};
+use crate::latency::window::{LatencyOptions, LatencyWindow, Sample, SeriesKey, Windows};
+use crate::reference::Reference;
+use crate::rib::{Rib, RouteChange};
+use crate::rows::{self, Rows};
+
+/// Settings of a fold.
+#[derive(Clone, Debug, Default)]
+pub struct FoldOptions {
+    /// `[detect]`
+    pub detect: DetectOptions,
+    /// `[latency]`
+    pub latency: LatencyOptions,
+}
+
+/// The fold of one partition.
+pub struct Shard {
+    partition: u32,
+    partitions: u32,
+    registry: Option<Arc<Registry>>,
+    reference: Arc<Reference>,
+    rib: Rib,
+    detector: Detector,
+    windows: Windows,
+    closed: Vec<LatencyWindow>,
+    touches: Vec<Touch>,
+    /// Rows that wait for the lake.
+    pub rows: Rows,
+    /// Transitions that wait for `correlate`, in the order of the log.
+    pub transitions: Vec<Transition>,
+    /// Log time that this fold has reached.
+    pub reached: Timestamp,
+}
+
+impl Shard {
+    /// A fold at the start of its partition.
+    #[must_use]
+    pub fn new(
+        partition: u32,
+        partitions: u32,
+        options: &FoldOptions,
+        reference: Arc<Reference>,
+    ) -> Self {
+        Self {
+            partition,
+            partitions,
+            registry: None,
+            reference,
+            rib: Rib::default(),
+            detector: Detector::new(options.detect.clone()),
+            windows: Windows::new(options.latency.clone()),
+            closed: Vec::new(),
+            touches: Vec::new(),
+            rows: Rows::default(),
+            transitions: Vec::new(),
+            reached: Timestamp::MIN,
+        }
+    }
+
+    /// Folds one batch.
+    pub fn apply(&mut self, batch: &EventBatch) {
+        for record in &batch.records {
+            self.reached = self.reached.max(record.log_time);
+            match record.content {
+                Content::Route(row) => {
+                    if let Some(route) = batch.routes.get(row as usize) {
+                        self.route(route, batch, record.log_time);
+                    }
+                }
+                Content::Sample(row) => {
+                    if let Some(sample) = batch.samples.get(row as usize) {
+                        self.sample(sample, batch);
+                    }
+                }
+                Content::Control(index) => {
+                    if let Some(control) = batch.controls.get(index as usize) {
+                        self.control(control, batch, record.log_time);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The log is at its end: closes what is open.
+    pub fn finish(&mut self) {
+        self.windows.finish(&mut self.closed);
+        self.write_windows();
+    }
+
+    fn route(&mut self, route: &RouteEvent, batch: &EventBatch, log_time: Timestamp) {
+        let Some(registry) = self.registry.clone() else { return };
+        let Some(header) = batch.peers.get(route.peer as usize) else { return };
+        let Some(source) = batch.sources.get(route.source as usize) else { return };
+        if route.writes {
+            self.rows.route_updates.push(route_row(route, batch, header, source, &registry));
+        }
+        let peer = self.rib.peer_id(header);
+        let after = match route.action {
+            Action::Announce => batch.attributes_of(route).cloned(),
+            Action::Withdraw => None,
+        };
+        let changed = self.rib.apply(peer, route.prefix, route.path_id, after);
+        self.judge(
+            &Change {
+                log_time,
+                time: route.event_time,
+                peer,
+                header,
+                prefix: route.prefix,
+                path_id: route.path_id,
+                route: &changed,
+                touches: &[],
+                writes: route.writes,
+                is_snapshot: route.is_snapshot,
+                source,
+                source_offset: route.source_offset,
+            },
+            &registry,
+        );
+    }
+
+    /// Hands a change to the detectors with the registrations that are of this shard.
+    fn judge(&mut self, change: &Change<'_>, registry: &Registry) {
+        let mut touches = std::mem::take(&mut self.touches);
+        touches.clear();
+        touches.extend(registry.touches(&change.prefix).filter(|touch| {
+            registry.shard(touch.owner.connection, self.partitions) == self.partition
+        }));
+        let change = Change { touches: &touches, ..change.clone() };
+        self.detector.on_change(
+            &change,
+            registry,
+            &self.reference,
+            &self.rib,
+            &mut self.transitions,
+        );
+        self.touches = touches;
+    }
+
+    fn sample(&mut self, sample: &SampleEvent, batch: &EventBatch) {
+        let Some(source) = batch.sources.get(sample.source as usize) else { return };
+        let counted = self.windows.add(Sample {
+            time: sample.event_time,
+            source,
+            input: sample.input,
+            series: SeriesKey {
+                connection: sample.connection,
+                prefix: sample.prefix,
+                statistic: sample.statistic,
+            },
+            rtt_us: sample.rtt_us,
+        });
+        if !counted {
+            self.rows.late += 1;
+        }
+    }
+
+    fn control(&mut self, control: &Control, batch: &EventBatch, log_time: Timestamp) {
+        match control {
+            Control::Registry(registry) => {
+                if self.partition == 0 {
+                    self.rows.connections.extend(rows::connections(registry, log_time));
+                }
+                self.registry = Some(Arc::clone(registry));
+            }
+            Control::Tick { inputs, until } => {
+                self.windows.passed(inputs, *until, &mut self.closed);
+                self.write_windows();
+            }
+            Control::EndOfRib { .. } => self.detector.end_of_rib(),
+            Control::Peer { peer, state, event_time, source, source_offset, local_ip } => {
+                let Some(header) = batch.peers.get(*peer as usize) else { return };
+                let Some(source) = batch.sources.get(*source as usize) else { return };
+                let told = PeerChange {
+                    header,
+                    state: *state,
+                    time: *event_time,
+                    source,
+                    source_offset: *source_offset,
+                    local_ip: *local_ip,
+                };
+                self.peer_change(&told, log_time);
+            }
+            Control::Ledger { source, account, event_time } => {
+                let Some(source) = batch.sources.get(*source as usize) else { return };
+                self.rows.ledger.push(ledger_row(source, account, *event_time));
+            }
+        }
+    }
+
+    /// A session went down: its routes go with it, as withdrawals that nobody sent.
+    fn peer_change(&mut self, told: &PeerChange<'_>, log_time: Timestamp) {
+        let Some(registry) = self.registry.clone() else { return };
+        if self.partition == 0 {
+            self.rows.sessions.push(session_row(told, &registry));
+        }
+        if told.state != PeerState::Down {
+            return;
+        }
+        let peer = self.rib.peer_id(told.header);
+        for (prefix, path_id) in self.rib.held_by(peer) {
+            let route: RouteChange = self.rib.apply(peer, prefix, path_id, None);
+            let change = Change {
+                log_time,
+                time: told.time,
+                peer,
+                header: told.header,
+                prefix,
+                path_id,
+                route: &route,
+                touches: &[],
+                writes: false,
+                is_snapshot: false,
+                source: told.source,
+                source_offset: told.source_offset,
+            };
+            self.judge(&change, &registry);
+        }
+    }
+
+    fn write_windows(&mut self) {
+        let Some(registry) = &self.registry else { return };
+        let latency = self.closed.drain(..).filter_map(|window| rows::latency(&window, registry));
+        self.rows.latency.extend(latency);
+    }
+}
+
+/// A session change as a control record tells it.
+struct PeerChange<'a> {
+    header: &'a Arc<PeerHeader>,
+    state: PeerState,
+    time: Timestamp,
+    source: &'a Text,
+    source_offset: u64,
+    local_ip: Option<IpAddr>,
+}
+
+fn route_row(
+    route: &RouteEvent,
+    batch: &EventBatch,
+    header: &PeerHeader,
+    source: &Text,
+    registry: &Registry,
+) -> RouteUpdateRow {
+    let touch = registry.touches(&route.prefix).next();
+    let owner = touch
+        .filter(|touch| touch.relation != Relation::LessSpecific)
+        .and_then(|touch| registry.connection(touch.owner.connection));
+    let session = rows::session_of(registry, header);
+    let attributes = batch.attributes_of(route);
+    RouteUpdateRow {
+        event_time: route.event_time,
+        received_time: None,
+        router_time: None,
+        source: Arc::clone(source),
+        source_offset: route.source_offset,
+        collector: Arc::clone(&header.collector),
+        router: header.router.clone(),
+        peer_asn: header.asn,
+        peer_ip: header.address,
+        session_role: session.and_then(|(_, role)| role),
+        rib_view: header.rib_view.as_str(),
+        is_snapshot: route.is_snapshot,
+        action: route.action.as_str(),
+        prefix: route.prefix,
+        prefix_first: route.prefix.first_octets(),
+        prefix_last: route.prefix.last_octets(),
+        path_id: route.path_id,
+        origin_asn: attributes.and_then(|a| a.as_path.origin()),
+        as_path: attributes.map(|a| a.as_path.asns().collect()),
+        as_path_text: attributes.map(|a| a.as_path.to_string().into()),
+        next_hop: attributes.and_then(|a| a.next_hop),
+        med: attributes.and_then(|a| a.med),
+        local_pref: attributes.and_then(|a| a.local_pref),
+        communities: attributes
+            .map(|a| a.communities.iter().map(|community| community.to_string().into()).collect()),
+        otc: attributes.and_then(|a| a.otc),
+        rpki_state: None,
+        aspa_state: None,
+        disposition: route.disposition.as_str(),
+        registered_prefix: touch.map(|touch| touch.owner.prefix),
+        relation: touch.map(|touch| touch.relation.as_str()),
+        connection: owner.map(|connection| connection.name.as_str().into()),
+        tenant: owner.map(|connection| connection.tenant.as_str().into()),
+    }
+}
+
+fn session_row(told: &PeerChange<'_>, registry: &Registry) -> SessionRow {
+    let session = rows::session_of(registry, told.header);
+    let connection = session.as_ref().map(|(connection, _)| *connection);
+    SessionRow {
+        time: told.time,
+        source: Arc::clone(told.source),
+        source_offset: told.source_offset,
+        collector: Arc::clone(&told.header.collector),
+        router: told.header.router.clone(),
+        rib_view: told.header.rib_view.as_str(),
+        local_ip: told.local_ip,
+        peer_ip: told.header.address,
+        peer_asn: told.header.asn,
+        tenant: connection.map(|connection| connection.tenant.as_str().into()),
+        connection: connection.map(|connection| connection.name.as_str().into()),
+        role: session.and_then(|(_, role)| role),
+        state: told.state.as_str(),
+        reason: None,
+        prefixes_accepted: None,
+        prefixes_max: None,
+        up_since: None,
+    }
+}
+
+fn ledger_row(source: &Text, account: &Account, time: Timestamp) -> LedgerRow {
+    LedgerRow {
+        time,
+        source: Arc::clone(source),
+        partition: 0,
+        first_offset: account.first_offset,
+        last_offset: account.last_offset,
+        read: account.read,
+        accepted: account.accepted,
+        unmatched: account.unmatched,
+        late: 0,
+        quarantined: account.quarantined,
+        refused: account.refused,
+        reasons: account
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{reason}={count}").into())
+            .collect(),
+    }
+}

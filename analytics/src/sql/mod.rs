@@ -1,0 +1,19 @@
+//! SQL: a lake in, a DataFusion session over it out.
+//!
+//! - [`Lake`]: the session: every table, also one without files, the views and our functions; whole
+//!   for the operator, cut to one tenant's rows for a tenant.
+//! - [`ddl`]: the same tables and views for engines with nothing of ours.
+//!
+//! Nothing is written here and nothing is printed: the shell is `src/command/sql`. The coverage rule
+//! for files that a compaction is replacing at this moment is not applied yet.
+
+pub mod ddl;
+mod functions;
+mod hdr;
+mod session;
+mod tenant;
+#[cfg(test)]
+mod tests;
+mod views;
+
+pub use session::{Lake, LakeRoot, OpenError, Options};

@@ -1,0 +1,250 @@
+//! The session: a lake's folder in, tables, views and functions under their names out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use schemas::tables::{self, Table};
+
+use super::tenant::{TENANT, TenantTable};
+use super::views::{self, Engine};
+use super::{functions, tenant};
+
+/// Where the files of a lake stand in a session: no path of the machine shows in a plan, and any
+/// character may stand in the folder's name.
+const STORE: &str = "lake://local";
+
+/// Why a lake cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An object store, or a typo.
+    #[error(
+        "lake url {url:?}: {scheme} is not in this version, name a local folder (./lake or file:///srv/lake)"
+    )]
+    Scheme {
+        /// What was asked for.
+        url: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// A `file:` url that names no local path.
+    #[error("lake url {url:?} names no local folder, write file:///srv/lake or a plain path")]
+    Url {
+        /// What was asked for.
+        url: String,
+    },
+    /// There is no such folder.
+    #[error(
+        "no lake at {}: name another with --lake, or make one (`peerscope demo`, `peerscope replay`)",
+        folder.display()
+    )]
+    Missing {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// DataFusion or the file system refused.
+    #[error("lake cannot be opened: {0}")]
+    Engine(#[from] DataFusionError),
+}
+
+/// The place of a lake: for now a local folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LakeRoot {
+    folder: PathBuf,
+}
+
+impl LakeRoot {
+    /// Reads `./lake`, `/srv/lake` or `file:///srv/lake`.
+    ///
+    /// # Errors
+    /// [`OpenError::Scheme`] for another scheme, [`OpenError::Url`] for a `file:` url with a host.
+    pub fn parse(url: &str) -> std::result::Result<Self, OpenError> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Ok(Self { folder: PathBuf::from(url) });
+        };
+        if scheme != "file" {
+            return Err(OpenError::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
+        }
+        match Path::from_url_path(rest) {
+            Ok(path) if rest.starts_with('/') => {
+                Ok(Self { folder: PathBuf::from(format!("/{path}")) })
+            }
+            _ => Err(OpenError::Url { url: url.to_owned() }),
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+}
+
+/// How a lake is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose rows are seen; none: all, by the operator.
+    pub tenant: Option<String>,
+    /// Memory for queries; what needs more spills to the temporary folder.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tenant: None, memory_bytes_max: 2 << 30 }
+    }
+}
+
+/// A lake, open for queries.
+#[derive(Clone)]
+pub struct Lake {
+    context: SessionContext,
+    tenant: Option<String>,
+}
+
+impl Lake {
+    /// Opens a lake: registers every table, the views and our functions. Files are listed anew by
+    /// each query, so that a session sees what is committed after it was opened.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`] if there is no folder; else what DataFusion says.
+    pub async fn open(root: &LakeRoot, options: Options) -> std::result::Result<Self, OpenError> {
+        if !root.folder.is_dir() {
+            return Err(OpenError::Missing { folder: root.folder.clone() });
+        }
+        let files = LocalFileSystem::new_with_prefix(&root.folder)
+            .map_err(|error| DataFusionError::ObjectStore(Box::new(error)))?;
+        let context = context(&options)?;
+        let store = ObjectStoreUrl::parse(STORE)?;
+        context.register_object_store(store.as_ref(), Arc::new(files));
+        functions::register(&context);
+        let lake = Self { context, tenant: options.tenant };
+        for table in tables::ALL {
+            lake.register(table)?;
+        }
+        for view in views::ALL {
+            let query = (view.query)(Engine::Ours);
+            lake.context.sql(&format!("CREATE VIEW {} AS {query}", view.name)).await?;
+        }
+        Ok(lake)
+    }
+
+    fn register(&self, table: &Table) -> Result<()> {
+        let files: Arc<dyn TableProvider> = Arc::new(self.listing(table)?);
+        let provider = match &self.tenant {
+            None => files,
+            Some(tenant) if table.schema().index_of(TENANT).is_ok() => {
+                Arc::new(TenantTable::new(files, tenant)?)
+            }
+            Some(_) => return Ok(()),
+        };
+        self.context.register_table(table.name, provider)?;
+        Ok(())
+    }
+
+    fn listing(&self, table: &Table) -> Result<ListingTable> {
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
+            .with_file_extension(".parquet")
+            .with_table_partition_cols(vec![("date".to_owned(), DataType::Utf8)]);
+        let config =
+            ListingTableConfig::new(ListingTableUrl::parse(format!("{STORE}/{}/", table.name))?)
+                .with_listing_options(options)
+                .with_schema(read_schema(table));
+        let cache = self.context.runtime_env().cache_manager.get_file_statistic_cache();
+        Ok(ListingTable::try_new(config)?.with_cache(cache))
+    }
+
+    /// The session; a tenant's holds his rows only, but takes any statement: see [`Self::plan`].
+    #[must_use]
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Splits a text into statements.
+    ///
+    /// # Errors
+    /// What does not parse.
+    pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        Ok(DFParserBuilder::new(sql).build()?.parse_statements()?.into())
+    }
+
+    /// Plans one statement, and does it at once if it gives no rows. The operator may do all that
+    /// DataFusion does, except write to the lake; a tenant may only query.
+    ///
+    /// # Errors
+    /// A statement that is refused or cannot be planned.
+    pub async fn plan(&self, statement: Statement) -> Result<DataFrame> {
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        match &self.tenant {
+            Some(_) => tenant::verify(&plan)?,
+            None => verify_no_write(&plan)?,
+        }
+        self.context.execute_logical_plan(plan).await
+    }
+
+    /// Plans a text that is one statement.
+    ///
+    /// # Errors
+    /// As [`Self::plan`]; also a text of none or several.
+    pub async fn query(&self, sql: &str) -> Result<DataFrame> {
+        let statements = self.parse(sql)?;
+        match <[Statement; 1]>::try_from(statements) {
+            Ok([statement]) => self.plan(statement).await,
+            Err(other) => plan_err!("{} statements where one is taken", other.len()),
+        }
+    }
+}
+
+fn context(options: &Options) -> Result<SessionContext> {
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes_max)))
+        .with_object_list_cache_limit(0)
+        .build_arc()?;
+    let config = SessionConfig::new()
+        .with_information_schema(true)
+        .set_bool("datafusion.execution.parquet.pushdown_filters", true)
+        .set_str("datafusion.execution.time_zone", "UTC");
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    Ok(if options.tenant.is_none() { context.enable_url_table() } else { context })
+}
+
+/// The schema as it is read: text as views, which are compared and grouped without a copy.
+fn read_schema(table: &Table) -> SchemaRef {
+    let schema = table.schema();
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, field.is_nullable()),
+        _ => field.as_ref().clone(),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Refuses to write into a table of the lake.
+fn verify_no_write(plan: &LogicalPlan) -> Result<()> {
+    match plan {
+        LogicalPlan::Dml(dml) if tables::by_name(dml.table_name.table()).is_some() => plan_err!(
+            "{} is written by peerscope alone; CREATE TABLE ... AS SELECT, or COPY to a file",
+            dml.table_name
+        ),
+        LogicalPlan::Copy(copy) if copy.output_url.starts_with("lake:") => {
+            plan_err!("the lake is written by peerscope alone; COPY to a file elsewhere")
+        }
+        LogicalPlan::Explain(explain) => verify_no_write(&explain.plan),
+        LogicalPlan::Analyze(analyze) => verify_no_write(&analyze.input),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,13 @@
+//! Ingest: bytes become batches in the log.
+//!
+//! Three steps, three rooms: [`decode`] turns bytes into messages and keeps no state, [`session`]
+//! turns messages into what a peer said and does no IO, [`source`] touches the disk. [`log`] merges
+//! what they give into partitions; [`batcher`] cuts it into batches. [`encode`] is the way back, for
+//! the simulator, the tests and the fuzzers.
+
+pub mod batcher;
+pub mod decode;
+pub mod encode;
+pub mod log;
+pub mod session;
+pub mod source;

@@ -1,0 +1,286 @@
+//! The archive log: files merged into one log by event time, the same for any order of arguments.
+//!
+//! A k-way merge by (time as order in its input allows, table dumps before updates, rank of the
+//! input, ordinal). The rank is (first time, content hash): never an argument's place or a path. A
+//! tick goes to every partition when the merged time enters another second; a jump is one tick.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use schemas::batch::{Control, EventBatch};
+use schemas::log::{Log, LogError, PartitionReader};
+use schemas::registry::Registry;
+use schemas::tables::Text;
+use schemas::time::{MICROS_PER_SEC, Timestamp};
+
+use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
+pub use super::input::InputReport;
+use crate::batcher::Batcher;
+use crate::session::interest::Keep;
+use crate::source::discover::{FileKind, Found};
+use crate::source::open::open;
+use crate::source::rtt_file;
+
+/// Batches that may wait for a fold.
+const BATCHES_WAITING_MAX: usize = 8;
+
+/// What the archive log is made of.
+#[derive(Debug)]
+pub struct ArchiveOptions {
+    /// The files.
+    pub inputs: Vec<Found>,
+    /// Collector of each file by its name; `archive` where none is given.
+    pub collectors: BTreeMap<String, String>,
+    /// What is ours.
+    pub registry: Arc<Registry>,
+    /// Which routes are kept.
+    pub keep: Keep,
+    /// Number of partitions, at least 1.
+    pub partitions: u32,
+}
+
+/// What came of the whole log at its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveReport {
+    /// One report an input, in the order in which they ended.
+    pub inputs: Vec<InputReport>,
+    /// The last time merged.
+    pub end: Timestamp,
+}
+
+/// The merged archive.
+pub struct ArchiveLog {
+    identity: String,
+    readers: Vec<Option<ArchiveReader>>,
+    merge: Option<JoinHandle<Result<ArchiveReport, LogError>>>,
+}
+
+impl ArchiveLog {
+    /// Opens the files and starts the merge, which runs ahead of its readers by a bounded number of
+    /// batches. `progress` is told the merged time now and then.
+    ///
+    /// # Errors
+    /// [`LogError::Input`] if a file cannot be opened any more.
+    pub fn start(
+        options: ArchiveOptions,
+        identity: String,
+        progress: impl Fn(Timestamp, u64) + Send + 'static,
+    ) -> Result<Self, LogError> {
+        let (senders, readers): (Vec<SyncSender<Option<EventBatch>>>, Vec<_>) =
+            (0..options.partitions.max(1))
+                .map(|_| sync_channel(BATCHES_WAITING_MAX))
+                .map(|(sender, receiver)| (sender, Some(ArchiveReader { receiver, from: 0 })))
+                .unzip();
+        let merge = std::thread::Builder::new()
+            .name("merge".to_owned())
+            .spawn(move || Merge::open(&options)?.run(senders, &progress))
+            .map_err(|error| LogError::Input { source_name: "merge thread".to_owned(), error })?;
+        Ok(Self { identity, readers, merge: Some(merge) })
+    }
+
+    /// Waits for the end of the merge.
+    ///
+    /// # Errors
+    /// What stopped it.
+    pub fn finish(mut self) -> Result<ArchiveReport, LogError> {
+        self.readers.clear();
+        match self.merge.take().map(JoinHandle::join) {
+            Some(Ok(report)) => report,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Err(LogError::Closed),
+        }
+    }
+}
+
+impl Log for ArchiveLog {
+    type Reader = ArchiveReader;
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    fn partitions(&self) -> u32 {
+        u32::try_from(self.readers.len()).unwrap_or(u32::MAX)
+    }
+
+    fn read(&mut self, partition: u32, from: u64) -> Result<ArchiveReader, LogError> {
+        let reader = self.readers.get_mut(partition as usize).and_then(Option::take);
+        reader.map(|reader| ArchiveReader { from, ..reader }).ok_or(LogError::Closed)
+    }
+}
+
+/// Reads one partition of the archive.
+pub struct ArchiveReader {
+    receiver: Receiver<Option<EventBatch>>,
+    from: u64,
+}
+
+impl PartitionReader for ArchiveReader {
+    fn next(&mut self) -> Result<Option<EventBatch>, LogError> {
+        loop {
+            match self.receiver.recv() {
+                Ok(Some(batch)) if batch.end_offset() <= self.from => {}
+                Ok(batch) => return Ok(batch),
+                Err(_) => return Err(LogError::Closed),
+            }
+        }
+    }
+}
+
+/// Order of the next record of an input: time, table dumps first, rank.
+type Key = (Timestamp, bool, usize);
+
+struct Merge {
+    registry: Arc<Registry>,
+    inputs: Vec<Option<Input>>,
+    next: BinaryHeap<Reverse<Key>>,
+    second: Option<i64>,
+}
+
+enum Input {
+    Mrt(Box<MrtInput>),
+    Rtt(Box<RttInput>),
+}
+
+impl Input {
+    fn next_time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Mrt(input) => input.next_time(),
+            Self::Rtt(input) => input.next_time(),
+        }
+    }
+
+    /// The time that ranks it; none for a file without any record.
+    fn first_time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Mrt(input) => input.next_time(),
+            Self::Rtt(input) => input.next_time().or(input.latest()),
+        }
+    }
+}
+
+impl Merge {
+    fn open(options: &ArchiveOptions) -> Result<Self, LogError> {
+        let names = source_names(&options.inputs);
+        let mut ranked = Vec::with_capacity(options.inputs.len());
+        for (found, name) in options.inputs.iter().zip(names) {
+            let (input, is_rib) = open_input(found, name, options)?;
+            ranked.push((input.first_time(), found.content_hash, is_rib, input));
+        }
+        ranked.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        let mut merge = Self {
+            registry: Arc::clone(&options.registry),
+            inputs: Vec::with_capacity(ranked.len()),
+            next: BinaryHeap::new(),
+            second: None,
+        };
+        for (rank, (first, _, is_rib, input)) in ranked.into_iter().enumerate() {
+            let first = first.unwrap_or(Timestamp::MAX);
+            merge.next.push(Reverse((first, !is_rib, rank)));
+            merge.inputs.push(Some(input));
+        }
+        Ok(merge)
+    }
+
+    fn run(
+        mut self,
+        senders: Vec<SyncSender<Option<EventBatch>>>,
+        progress: &dyn Fn(Timestamp, u64),
+    ) -> Result<ArchiveReport, LogError> {
+        let mut batcher = Batcher::new(senders);
+        let mut report = ArchiveReport::default();
+        let mut records = 0;
+        while let Some(Reverse((time, after_ribs, rank))) = self.next.pop() {
+            let time = if time == Timestamp::MAX { report.end } else { time };
+            self.tick(time, &mut batcher)?;
+            let Some(slot) = self.inputs.get_mut(rank) else { continue };
+            let Some(input) = slot.as_mut() else { continue };
+            match input {
+                Input::Mrt(input) => input.append(&mut batcher)?,
+                Input::Rtt(input) => input.append(&self.registry, &mut batcher)?,
+            }
+            records += 1;
+            if records % 65_536 == 0 {
+                progress(time, records);
+            }
+            match (input.next_time(), slot.take()) {
+                (Some(next), open) => {
+                    *slot = open;
+                    self.next.push(Reverse((next, after_ribs, rank)));
+                }
+                (None, Some(Input::Mrt(input))) => report.inputs.push(input.close(time, &mut batcher)?),
+                (None, Some(Input::Rtt(input))) => report.inputs.push(input.close(time, &mut batcher)?),
+                (None, None) => {}
+            }
+            report.end = report.end.max(time);
+        }
+        batcher.finish()?;
+        progress(report.end, records);
+        Ok(report)
+    }
+
+    /// Time moves for every partition; the registry stands before everything else.
+    fn tick(&mut self, time: Timestamp, batcher: &mut Batcher) -> Result<(), LogError> {
+        if self.second == Some(time.secs()) {
+            return Ok(());
+        }
+        if self.second.is_none() {
+            let registry = Arc::clone(&self.registry);
+            batcher.broadcast(time, |_| Control::Registry(Arc::clone(&registry)))?;
+        }
+        self.second = Some(time.secs());
+        let until = Timestamp(time.secs() * MICROS_PER_SEC);
+        batcher.broadcast(time, |_| Control::Tick { inputs: vec![ARCHIVE_INPUT], until })
+    }
+}
+
+fn open_input(
+    found: &Found,
+    name: Text,
+    options: &ArchiveOptions,
+) -> Result<(Input, bool), LogError> {
+    let input_error =
+        |error| LogError::Input { source_name: found.path.display().to_string(), error };
+    let reader = open(&found.path).map_err(input_error)?;
+    match found.kind {
+        FileKind::Mrt { is_rib, .. } => {
+            let collector = options.collectors.get(&found.name).map_or("archive", String::as_str);
+            let registry = &options.registry;
+            let input =
+                MrtInput::open(name, collector.into(), is_rib, reader, registry, options.keep);
+            Ok((Input::Mrt(Box::new(input)), is_rib))
+        }
+        FileKind::Rtt(format) => {
+            let file = rtt_file::read(reader, format, &options.registry)
+                .map_err(|error| input_error(std::io::Error::other(error)))?;
+            Ok((Input::Rtt(Box::new(RttInput::new(name, file))), false))
+        }
+    }
+}
+
+/// Names without folders; equal ones are told apart by the first digits of their content hash.
+fn source_names(inputs: &[Found]) -> Vec<Text> {
+    let mut uses: BTreeMap<&str, u32> = BTreeMap::new();
+    for found in inputs {
+        *uses.entry(&found.name).or_default() += 1;
+    }
+    let distinct = |found: &Found| match uses.get(found.name.as_str()) {
+        Some(1) => found.name.as_str().into(),
+        _ => {
+            let digits: String =
+                found.content_hash.iter().take(4).map(|octet| format!("{octet:02x}")).collect();
+            format!("{digits}-{}", found.name).into()
+        }
+    };
+    inputs.iter().map(distinct).collect()
+}
+
+/// The paths of the inputs, for messages.
+#[must_use]
+pub fn paths(inputs: &[Found]) -> Vec<PathBuf> {
+    inputs.iter().map(|found| found.path.clone()).collect()
+}

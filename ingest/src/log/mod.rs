@@ -1,0 +1,4 @@
+//! The logs. Here: the merged archive of `replay`.
+
+pub mod archive;
+mod input;

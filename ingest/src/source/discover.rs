@@ -1,0 +1,174 @@
+//! Discovery: what the user named, recognised by content and never by name.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use schemas::time::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::open::{fill, open};
+use super::rtt_file::RttFormat;
+use crate::decode::mrt::{self, Frame};
+
+/// Plain bytes by which a file is recognised.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Depth of folders at most.
+const DEPTH_MAX: u32 = 32;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// MRT: its first time, and whether it is a table dump.
+    Mrt {
+        /// Time of the first record.
+        first_time: Timestamp,
+        /// Whether the first record belongs to a table dump.
+        is_rib: bool,
+    },
+    /// RTT samples.
+    Rtt(RttFormat),
+}
+
+/// A recognised file.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its name without folders: what rows call their source.
+    pub name: String,
+    /// What it holds.
+    pub kind: FileKind,
+    /// SHA-256 of its bytes as they lie on disk.
+    pub content_hash: [u8; 32],
+}
+
+/// Why a file is not read. One variant per remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoverError {
+    /// The system says no.
+    #[error("{path}: {error}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Nothing in it.
+    #[error("{path}: the file is empty", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing known.
+    #[error(
+        "{path}: neither MRT nor RTT samples (JSON lines with \"time\", or CSV with a header that \
+         names time, ip, rtt_us or rtt_ms, source)",
+        path = path.display()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Folders in folders without end.
+    #[error("{path}: more than {DEPTH_MAX} folders deep", path = path.display())]
+    TooDeep {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// Finds the files behind a path: itself, or all files of a folder by name.
+///
+/// # Errors
+/// [`DiscoverError`] if a path cannot be read.
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>, DiscoverError> {
+    let mut files = Vec::new();
+    collect(path, DEPTH_MAX, &mut files)?;
+    Ok(files)
+}
+
+fn collect(path: &Path, depth: u32, files: &mut Vec<PathBuf>) -> Result<(), DiscoverError> {
+    let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
+    if !fs::metadata(path).map_err(io_error)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(DiscoverError::TooDeep { path: path.to_owned() });
+    };
+    let mut entries = fs::read_dir(path)
+        .map_err(io_error)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io_error)?;
+    entries.sort();
+    entries
+        .iter()
+        .filter(|entry| !entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")))
+        .try_for_each(|entry| collect(entry, depth, files))
+}
+
+/// Recognises a file.
+///
+/// # Errors
+/// [`DiscoverError`] if it cannot be read or holds nothing known.
+pub fn recognise(path: &Path) -> Result<Found, DiscoverError> {
+    let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
+    let content_hash = hash(path).map_err(io_error)?;
+    let mut head = vec![0; HEAD_BYTES];
+    let bytes = open(path).and_then(|mut reader| fill(&mut reader, &mut head)).map_err(io_error)?;
+    head.truncate(bytes);
+    if head.is_empty() {
+        return Err(DiscoverError::Empty { path: path.to_owned() });
+    }
+    let Some(kind) = kind_of(&head) else {
+        return Err(DiscoverError::Unknown { path: path.to_owned() });
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Found { path: path.to_owned(), name, kind, content_hash })
+}
+
+fn kind_of(head: &[u8]) -> Option<FileKind> {
+    mrt_kind(head).or_else(|| rtt_kind(head))
+}
+
+fn mrt_kind(head: &[u8]) -> Option<FileKind> {
+    let kind = u16::from_be_bytes(head.get(4..6)?.try_into().ok()?);
+    if !matches!(kind, 5 | 11 | 12 | 13 | 16 | 17 | 32 | 33 | 48 | 49) {
+        return None;
+    }
+    let secs = u32::from_be_bytes(head.get(..4)?.try_into().ok()?);
+    let first_time = match mrt::frame(head).ok()? {
+        Frame::Whole { record, .. } => record.time,
+        Frame::NeedMore { .. } => Timestamp::from_secs(i64::from(secs)),
+    };
+    Some(FileKind::Mrt { first_time, is_rib: matches!(kind, 12 | 13) })
+}
+
+fn rtt_kind(head: &[u8]) -> Option<FileKind> {
+    let text = head.trim_ascii_start();
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or(text);
+    let has = |word: &[u8]| memchr::memmem::find(line, word).is_some();
+    if line.starts_with(b"{") {
+        (has(b"\"time\"") && (has(b"\"rtt_us\"") || has(b"\"rtt_ms\"")))
+            .then_some(FileKind::Rtt(RttFormat::JsonLines))
+    } else {
+        (has(b"time") && (has(b"rtt_us") || has(b"rtt_ms")) && has(b","))
+            .then_some(FileKind::Rtt(RttFormat::Csv))
+    }
+}
+
+fn hash(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(bytes) => hasher.update(buffer.get(..bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

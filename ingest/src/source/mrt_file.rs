@@ -1,0 +1,167 @@
+//! MRT files: one whole record at a time, with a look at the one after it.
+//!
+//! Damage ends a file: every whole record before it counts, the damage is told with its offset.
+
+use std::io::{self, Read};
+
+use schemas::time::Timestamp;
+
+use crate::decode::DecodeError;
+use crate::decode::mrt::{self, Frame, MrtRecord};
+
+/// Bytes asked of the decompressor at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Why a file ends before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// Bytes that are no record.
+    #[error("damaged at offset {offset}: {error}")]
+    Record {
+        /// Offset of the record in the plain bytes.
+        offset: u64,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// The file ends inside a record.
+    #[error("cut off at offset {offset}: a record of {wanted} bytes has only {left}")]
+    Truncated {
+        /// Offset of the record in the plain bytes.
+        offset: u64,
+        /// Bytes it should have.
+        wanted: usize,
+        /// Bytes that are there.
+        left: usize,
+    },
+    /// The compressed stream is damaged.
+    #[error("the compressed data is damaged after {offset} plain bytes: {error}")]
+    Compression {
+        /// Plain bytes that came out before.
+        offset: u64,
+        /// What the decompressor said.
+        error: io::Error,
+    },
+}
+
+impl Damage {
+    /// The reason in `ledger`: a closed set.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Record { .. } => "damaged",
+            Self::Truncated { .. } => "truncated",
+            Self::Compression { .. } => "compression",
+        }
+    }
+}
+
+/// Reads MRT records out of plain bytes.
+pub struct MrtStream<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    start: usize,
+    offset: u64,
+    ended: Option<Option<io::Error>>,
+}
+
+impl<R: Read> MrtStream<R> {
+    /// A stream over plain (decompressed) bytes.
+    #[must_use]
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: Vec::new(), start: 0, offset: 0, ended: None }
+    }
+
+    /// Offset of the next record in the plain bytes.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Loads the next record and says how many bytes it has; none at the end of the file.
+    ///
+    /// # Errors
+    /// [`Damage`]: there is nothing more to be had from this file.
+    pub fn load(&mut self) -> Result<Option<usize>, Damage> {
+        loop {
+            let rest = self.buffer.get(self.start..).unwrap_or_default();
+            let wanted = match mrt::frame(rest) {
+                Ok(Frame::Whole { bytes, .. }) => return Ok(Some(bytes)),
+                Ok(Frame::NeedMore { bytes }) => bytes,
+                Err(error) => return Err(Damage::Record { offset: self.offset, error }),
+            };
+            let left = rest.len();
+            if !self.read_more(wanted) {
+                return match self.ended.take().flatten() {
+                    Some(error) => {
+                        self.ended = Some(None);
+                        Err(Damage::Compression { offset: self.offset + left as u64, error })
+                    }
+                    None if left == 0 => Ok(None),
+                    None => Err(Damage::Truncated { offset: self.offset, wanted, left }),
+                };
+            }
+        }
+    }
+
+    /// The record that [`Self::load`] brought.
+    #[must_use]
+    pub fn record(&self) -> Option<MrtRecord<'_>> {
+        record_at(self.buffer.get(self.start..)?)
+    }
+
+    /// The time of the record after the loaded one, if it can be had.
+    pub fn time_after(&mut self, bytes: usize) -> Option<Timestamp> {
+        loop {
+            let rest = self.buffer.get(self.start + bytes..)?;
+            match mrt::frame(rest).ok()? {
+                Frame::Whole { record, .. } => return Some(record.time),
+                Frame::NeedMore { bytes: more } => {
+                    if !self.read_more(bytes + more) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes over the loaded record.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Reads until `wanted` bytes lie ahead or no more come; says whether any came.
+    fn read_more(&mut self, wanted: usize) -> bool {
+        if self.ended.is_some() {
+            return false;
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let had = self.buffer.len();
+        let goal = wanted.max(had + READ_BYTES);
+        while self.buffer.len() < goal {
+            let at = self.buffer.len();
+            self.buffer.resize(goal.min(at + READ_BYTES), 0);
+            let came = self.reader.read(self.buffer.get_mut(at..).unwrap_or_default());
+            let bytes = *came.as_ref().unwrap_or(&0);
+            self.buffer.truncate(at + bytes);
+            match came {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.ended = Some(Some(error)),
+                Ok(0) => self.ended = Some(None),
+                Ok(_) => {}
+            }
+            if self.ended.is_some() {
+                break;
+            }
+        }
+        self.buffer.len() > had
+    }
+}
+
+fn record_at(bytes: &[u8]) -> Option<MrtRecord<'_>> {
+    match mrt::frame(bytes) {
+        Ok(Frame::Whole { record, .. }) => Some(record),
+        _ => None,
+    }
+}

@@ -1,0 +1,282 @@
+//! Findings: what a detector concluded, with its phases, rules and evidence.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::bgp::{Asn, Prefix};
+use crate::registry::ConnectionId;
+use crate::tables::Text;
+use crate::time::Timestamp;
+
+/// Identity of a finding: 128 bits, frozen at its opening (`docs/concepts/findings.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingId(pub [u8; 16]);
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+macro_rules! words {
+    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $text:literal, )+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
+
+        impl $name {
+            /// All of them with word and meaning, in order.
+            pub const ALL: &'static [(Self, &'static str, &'static str)] =
+                &[$( (Self::$variant, $text, concat!($($doc),+)) ),+];
+
+            /// The word in the column.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $text, )+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// What happened to a finding.
+    pub enum Phase {
+        /// It began.
+        Opened = "opened",
+        /// Culprit, confidence, rule or group changed, or its witnesses doubled.
+        Updated = "updated",
+        /// The last witness let go.
+        Resolved = "resolved",
+        /// The registration it was about changed.
+        Outdated = "outdated",
+        /// It was seen and is known to be harmless; `muted_by` says why.
+        Ignored = "ignored",
+        /// It came back within six hours of its end.
+        Reopened = "reopened",
+        /// It was not heard of again.
+        Expired = "expired",
+    }
+}
+
+words! {
+    /// What a finding is about.
+    pub enum FindingKind {
+        /// Somebody announces what is ours.
+        Hijack = "hijack",
+        /// A route went where it must not (RFC 7908).
+        Leak = "leak",
+        /// A route is worse than it could be.
+        Suboptimal = "suboptimal",
+        /// Fewer peers see what is ours.
+        Visibility = "visibility",
+        /// An announcement of ours is badly formed.
+        Hygiene = "hygiene",
+        /// A route or a ROA turned.
+        Rpki = "rpki",
+        /// Round-trip times moved.
+        Latency = "latency",
+        /// A feed failed.
+        Feed = "feed",
+        /// A connection's state moved.
+        State = "state",
+    }
+}
+
+words! {
+    /// The rule that fired. Rules of later versions are added here.
+    pub enum Rule {
+        /// Our very prefix, from an AS that may not originate it.
+        HijackExact = "hijack_exact",
+        /// A part of our prefix, from an AS that may not originate it or over a link that nobody knows.
+        HijackSubPrefix = "hijack_sub_prefix",
+        /// A prefix around ours, newly seen, from an AS that has nothing to do with it.
+        HijackSuperPrefix = "hijack_super_prefix",
+        /// A watched AS passed a route from one provider or peer to another.
+        LeakOwnAs = "leak_own_as",
+    }
+}
+
+impl Rule {
+    /// What findings of this rule are about.
+    #[must_use]
+    pub const fn kind(self) -> FindingKind {
+        match self {
+            Self::HijackExact | Self::HijackSubPrefix | Self::HijackSuperPrefix => {
+                FindingKind::Hijack
+            }
+            Self::LeakOwnAs => FindingKind::Leak,
+        }
+    }
+}
+
+words! {
+    /// Azure's words for how bad it is.
+    pub enum Severity {
+        /// To know.
+        Information = "information",
+        /// To look at.
+        Warning = "warning",
+        /// To mend.
+        Error = "error",
+        /// To mend now.
+        Critical = "critical",
+    }
+}
+
+words! {
+    /// How sure the score makes us.
+    pub enum Confidence {
+        /// A score under 4: suspected.
+        Low = "low",
+        /// Under 8.
+        Medium = "medium",
+        /// 8 and more.
+        High = "high",
+    }
+}
+
+impl Confidence {
+    /// The confidence that a score gives.
+    #[must_use]
+    pub fn of(score: f64) -> Self {
+        if score < 4.0 {
+            Self::Low
+        } else if score < 8.0 {
+            Self::Medium
+        } else {
+            Self::High
+        }
+    }
+}
+
+words! {
+    /// RFC 7908 §3, the types that a relation table can tell.
+    pub enum LeakType {
+        /// From provider to provider.
+        Hairpin = "1",
+        /// From peer to peer.
+        Lateral = "2",
+        /// From provider to peer.
+        ProviderToPeer = "3",
+        /// From peer to provider.
+        PeerToProvider = "4",
+    }
+}
+
+impl LeakType {
+    /// Its number in RFC 7908.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Hairpin => 1,
+            Self::Lateral => 2,
+            Self::ProviderToPeer => 3,
+            Self::PeerToProvider => 4,
+        }
+    }
+}
+
+/// One term of a score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Its name, from a closed set.
+    pub name: &'static str,
+    /// What it adds.
+    pub weight: f64,
+    /// Why, in words.
+    pub detail: String,
+}
+
+/// One peer that holds the route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Witness {
+    /// Its collector.
+    pub collector: Text,
+    /// Its AS number.
+    pub peer_asn: Asn,
+    /// Its address.
+    pub peer_ip: IpAddr,
+    /// When it first held the route.
+    pub first_seen: Timestamp,
+    /// When it last said so.
+    pub last_seen: Timestamp,
+    /// The path it held before.
+    pub path_before: Option<Text>,
+    /// The path it holds.
+    pub path_after: Text,
+    /// Source of the update.
+    pub source: Text,
+    /// Record in that source.
+    pub source_offset: u64,
+}
+
+/// A finding as it stands after a transition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Identity.
+    pub id: FindingId,
+    /// The rule that fired.
+    pub rule: Rule,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Sum of the terms.
+    pub score: f64,
+    /// The prefix that was seen.
+    pub prefix: Prefix,
+    /// The registered prefix that it touches.
+    pub registered_prefix: Option<Prefix>,
+    /// The connection that owns it.
+    pub connection: Option<ConnectionId>,
+    /// Its name.
+    pub connection_name: Option<Text>,
+    /// Its tenant.
+    pub tenant: Option<Text>,
+    /// Who did it.
+    pub culprit: Option<Asn>,
+    /// To whom.
+    pub victim: Option<Asn>,
+    /// Type of the leak.
+    pub leak_type: Option<LeakType>,
+    /// Distinct AS numbers among the peers that hold the route.
+    pub witnesses: u32,
+    /// Event time of the opening.
+    pub opened_at: Timestamp,
+    /// Event time of the end.
+    pub closed_at: Option<Timestamp>,
+    /// Path of the first witness before.
+    pub path_before: Option<Text>,
+    /// Path of the first witness after.
+    pub path_after: Option<Text>,
+    /// Why it raises no alert.
+    pub muted_by: Option<Text>,
+    /// One sentence for a person.
+    pub explanation: String,
+}
+
+/// One change of a finding, as a shard tells it to `correlate`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// Log time of the record or timer that caused it.
+    pub log_time: Timestamp,
+    /// Event time of what caused it.
+    pub time: Timestamp,
+    /// What happened.
+    pub phase: Phase,
+    /// The finding after it.
+    pub finding: Finding,
+    /// The terms of its score.
+    pub terms: Vec<Term>,
+    /// The peers that hold the route; bounded, see `witnesses` for their number.
+    pub witnesses: Vec<Witness>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confidence_follows_the_bands_of_the_contract() {
+        let words = [3.99, 4.0, 7.99, 8.0].map(|score| Confidence::of(score).as_str());
+        assert_eq!(words, ["low", "medium", "medium", "high"]);
+    }
+}

@@ -1,0 +1,21 @@
+//! The words of peerscope: what ingest and analytics say to each other, and what a reader finds in
+//! the lake. No IO, no clock.
+//!
+//! - [`time`]: instants and windows.
+//! - [`bgp`]: prefixes, paths, attributes, peers.
+//! - [`connection`] and [`registry`]: what is ours, and which shard owns it.
+//! - [`sample`]: round-trip times.
+//! - [`batch`] and [`log`]: columnar batches, and the traits of the log that carries them.
+//! - [`finding`]: what the folds conclude.
+//! - [`tables`]: one file for each table of the lake.
+
+pub mod batch;
+pub mod bgp;
+pub mod connection;
+pub mod finding;
+pub mod log;
+mod open_enum;
+pub mod registry;
+pub mod sample;
+pub mod tables;
+pub mod time;

@@ -1,0 +1,49 @@
+//! `peerscope check`: is the configuration right, and the reference data it names?
+
+use std::io::Write as _;
+
+use super::{Ended, Global};
+use crate::replay::load_reference;
+
+/// Validate configuration and reference data
+#[derive(Debug, clap::Args)]
+pub struct Check {}
+
+impl Check {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`crate::config::ConfigError`] or a reference file that is refused.
+    pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
+        let config = global.load()?;
+        let (reference, _) = load_reference(&config.reference)?;
+        let registry = &config.registry;
+        let prefixes: usize = registry.connections().iter().map(|c| c.prefixes.len()).sum();
+        let mut out = std::io::stdout().lock();
+        writeln!(
+            out,
+            "configuration is valid: {} connections, {prefixes} prefixes, {} watched ASes",
+            registry.connections().len(),
+            registry.watched().len(),
+        )?;
+        if !reference.relationships.is_empty() {
+            writeln!(out, "as_relationships: {} pairs", reference.relationships.len())?;
+        }
+        if !reference.organisations.is_empty() {
+            writeln!(out, "organisations: {} AS numbers", reference.organisations.len())?;
+        }
+        for connection in registry.connections() {
+            let name = &connection.name;
+            if connection.prefixes.is_empty() {
+                writeln!(out, "note: {name} registers no prefix, nothing will be seen of it")?;
+            }
+            if connection.origin_asns.is_none() && !connection.prefixes.is_empty() {
+                writeln!(out, "note: {name} names no origin_asns, they are learned from a table dump")?;
+            }
+        }
+        for key in config.reference.unread() {
+            writeln!(out, "note: reference.{key} is not read by this version")?;
+        }
+        Ok(Ended::Well)
+    }
+}

@@ -1,0 +1,192 @@
+//! The command line: one file for each subcommand. Results go to stdout, everything else to stderr.
+
+pub mod check;
+pub mod completions;
+pub mod decode;
+pub mod demo;
+pub mod describe;
+pub mod findings;
+pub mod replay;
+pub mod sql;
+mod story;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, DEFAULT_FILE, DEFAULT_LAKE};
+use crate::telemetry::{self, Color, LogFormat};
+
+/// What did that route change cost, and who did it?
+#[derive(Debug, Parser)]
+#[command(name = "peerscope", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    global: Global,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// Configuration, else ./peerscope.toml
+    #[arg(long, global = true, env = "PEERSCOPE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Lake, else the configuration's
+    #[arg(long, global = true, value_name = "DIR")]
+    pub lake: Option<String>,
+
+    /// Say more on stderr, twice for debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
+    /// When stderr is coloured
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One hour in a small synthetic Internet, through the whole pipeline
+    Demo(demo::Demo),
+    /// Archives of routes and round-trip times into a lake
+    Replay(replay::Replay),
+    /// Any supported file to elements
+    Decode(decode::Decode),
+    /// DataFusion's SQL over the lake
+    Sql(sql::Sql),
+    /// What the detectors found
+    Findings(findings::Findings),
+    /// Validate configuration and reference data
+    Check(check::Check),
+    /// Tables, configuration, rules and DDL as text
+    Describe(describe::Describe),
+    /// Completions for a shell
+    Completions(completions::Completions),
+    /// The manual page
+    Man,
+}
+
+/// How a command ended without failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All was done.
+    Well,
+    /// Some of the input was damaged, the rest was done.
+    Damaged,
+    /// Something was found, and `--exit-code` asks to say so.
+    Found,
+}
+
+/// Exit codes of the contract.
+mod exit {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const FOUND: u8 = 3;
+    pub(super) const DAMAGED: u8 = 65;
+    pub(super) const BUG: u8 = 70;
+    pub(super) const CONFIG: u8 = 78;
+}
+
+impl Global {
+    /// The configuration that is named or found.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref())
+    }
+
+    /// The lake: `--lake`, else the configuration's if there is one, else `./lake`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a configuration that is there and wrong.
+    pub fn lake(&self) -> Result<String, ConfigError> {
+        if let Some(lake) = &self.lake {
+            return Ok(lake.clone());
+        }
+        if self.config.is_some() || Path::new(DEFAULT_FILE).exists() {
+            return Ok(self.load()?.lake.url);
+        }
+        Ok(DEFAULT_LAKE.to_owned())
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    telemetry::start(cli.global.verbose, cli.global.log_format, cli.global.color);
+    let run = move || run(cli);
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(Ok(Ended::Well)) => ExitCode::SUCCESS,
+        Ok(Ok(Ended::Damaged)) => ExitCode::from(exit::DAMAGED),
+        Ok(Ok(Ended::Found)) => ExitCode::from(exit::FOUND),
+        Ok(Err(error)) => failed(&error),
+        Err(_) => {
+            eprintln!("peerscope: this is a bug, please report it with what stands above");
+            ExitCode::from(exit::BUG)
+        }
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("peerscope: {error:#}");
+    let is_config = error.is::<ConfigError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(crate::replay::ReplayError::Reference { .. })
+        );
+    let is_damage =
+        matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
+    ExitCode::from(match (is_config, is_damage) {
+        (true, _) => exit::CONFIG,
+        (_, true) => exit::DAMAGED,
+        _ => exit::FAILED,
+    })
+}
+
+/// The reader of our output went away (`peerscope ... | head`): nobody is there to be told.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| {
+        cause.kind() == std::io::ErrorKind::BrokenPipe
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<Ended> {
+    let global = cli.global;
+    match cli.command {
+        Command::Demo(demo) => demo.run(&global),
+        Command::Replay(replay) => replay.run(&global),
+        Command::Decode(decode) => decode.run(),
+        Command::Sql(sql) => {
+            let lake = global.lake()?;
+            runtime()?.block_on(sql.run(Some(&lake)))?;
+            Ok(Ended::Well)
+        }
+        Command::Findings(findings) => findings.run(&global),
+        Command::Check(check) => check.run(&global),
+        Command::Describe(describe) => describe.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man => completions::man(),
+    }
+}
+
+/// The runtime of commands that read a lake.
+///
+/// # Errors
+/// What the system says of starting threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

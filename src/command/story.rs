@@ -1,0 +1,357 @@
+//! The demo's story, told by SQL over its lake: nothing here knows what was simulated.
+
+use std::fmt::Write as _;
+
+use analytics::sql::Lake;
+
+use super::table::{Answer, Cells, open, quoted};
+
+/// Levels of a percentile line.
+const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Columns before a percentile line.
+const INDENT: usize = 69;
+
+/// The whole story.
+///
+/// # Errors
+/// A lake that cannot be read.
+pub(super) async fn tell(url: &str) -> anyhow::Result<String> {
+    let lake = open(url).await?;
+    let mut text = String::new();
+    opening(&lake, &mut text).await?;
+    latency(&lake, &mut text).await?;
+    findings(&lake, &mut text).await?;
+    tail(&lake, &mut text).await?;
+    silence(&lake, &mut text).await?;
+    next(url, &mut text)?;
+    Ok(text)
+}
+
+async fn opening(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    let sql = "select min(window_start), max(window_start) + interval '1 minute', \
+               count(distinct connection), count(distinct tenant), sum(samples) + sum(lost) from latency";
+    let latency = Answer::of(lake, sql).await?;
+    let sql = "select count(*), count(distinct peer_asn) from route_updates";
+    let routes = Answer::of(lake, sql).await?;
+    if let (Some(latency), Some(routes)) = (latency.first(), routes.first()) {
+        writeln!(
+            text,
+            "A small synthetic Internet, {} to {} UTC: {} connections of {} tenants,\n\
+             {} probes, {} route elements of ours as {} BGP peers told them.\n",
+            minute(latency.text(0), 16),
+            clock(latency.text(1)),
+            latency.text(2),
+            latency.text(3),
+            latency.text(4),
+            routes.text(0),
+            routes.text(1),
+        )?;
+    }
+    Ok(())
+}
+
+async fn latency(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    let sql = "select l.connection, l.prefix, hdr_quantile(m, 0.5) / 1000.0, hdr_quantile(m, 0.95) / 1000.0, \
+               hdr_quantile(m, 0.99) / 1000.0, 100.0 * lost / (samples + lost) from \
+               (select connection, prefix, prefix_first, hdr_merge(hist_bucket, hist_count) as m, \
+               sum(samples) as samples, sum(lost) as lost from latency group by connection, prefix, prefix_first) l \
+               order by l.connection, l.prefix_first";
+    let rows = Answer::of(lake, sql).await?;
+    let sql = "select connection, prefix, \
+               cast((date_part('epoch', window_start) - date_part('epoch', (select min(window_start) from latency))) / 60 as int) as m, \
+               max(rtt_p95_us) from latency group by connection, prefix, m order by connection, prefix, m";
+    let minutes = Answer::of(lake, sql).await?;
+    let marks = marks(lake).await?;
+    writeln!(text, "LATENCY in milliseconds over the hour, and the 95th percentile minute by minute\n")?;
+    writeln!(
+        text,
+        "{:<20}{:<20}{:>6}{:>7}{:>7}{:>6}   10:00{:^50}11:00",
+        "connection", "prefix", "p50", "p95", "p99", "loss", "p95 a minute"
+    )?;
+    for row in rows.iter() {
+        let of_row = |cells: &Cells<'_>| {
+            cells.text(0) == row.text(0) && cells.text(1) == row.text(1)
+        };
+        writeln!(
+            text,
+            "{:<20}{:<20}{:>6.1}{:>7.1}{:>7.1}{:>5.1}%   {}",
+            row.text(0),
+            row.text(1),
+            row.number(2).unwrap_or_default(),
+            row.number(3).unwrap_or_default(),
+            row.number(4).unwrap_or_default(),
+            row.number(5).unwrap_or_default(),
+            line(minutes.iter().filter(of_row)),
+        )?;
+        for mark in marks.iter().filter(of_row) {
+            writeln!(text, "{:INDENT$}{}", "", span(&mark))?;
+        }
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+/// Findings as spans of minutes under the line of their registered prefix.
+async fn marks(lake: &Lake) -> anyhow::Result<Answer> {
+    let sql = "select connection, registered_prefix, rule, \
+               cast((date_part('epoch', opened_at) - date_part('epoch', (select min(window_start) from latency))) / 60 as int), \
+               cast((date_part('epoch', closed_at) - date_part('epoch', (select min(window_start) from latency))) / 60 as int) \
+               from incidents where connection is not null and phase <> 'ignored' order by opened_at";
+    Answer::of(lake, sql).await
+}
+
+/// `├── hijack_exact` under the minutes that it lasted.
+fn span(mark: &Cells<'_>) -> String {
+    let place = |column: usize| mark.number(column).map(|minute| minute.clamp(0.0, 59.0) as usize);
+    let start = place(3).unwrap_or(0);
+    let end = place(4).unwrap_or(59).max(start);
+    format!("{:start$}├{}┤ {}", "", "─".repeat((end - start).saturating_sub(1)), mark.text(2))
+}
+
+/// One character a minute, on a logarithmic scale from 5 ms to 500 ms.
+fn line<'a>(minutes: impl Iterator<Item = Cells<'a>>) -> String {
+    let mut line = vec![' '; 60];
+    for cells in minutes {
+        let (Some(minute), Some(p95)) = (cells.number(2), cells.number(3)) else { continue };
+        let level = ((p95 / 5_000.0).log10() / 2.0 * LEVELS.len() as f64).max(0.0) as usize;
+        let level = LEVELS.get(level.min(LEVELS.len() - 1)).copied().unwrap_or(' ');
+        if let Some(place) = line.get_mut(minute as usize) {
+            *place = level;
+        }
+    }
+    line.into_iter().collect()
+}
+
+async fn findings(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    let sql = "select finding_id, rule, severity, confidence, score, explanation, opened_at, closed_at, \
+               path_before, path_after, connection, registered_prefix from incidents \
+               where phase <> 'ignored' and connection is not null order by opened_at, finding_id";
+    let rows = Answer::of(lake, sql).await?;
+    writeln!(text, "FINDINGS, with their reasons\n")?;
+    for row in rows.iter() {
+        writeln!(
+            text,
+            "{} {} ({}, confidence {}, score {:.1})\n      {}",
+            clock(row.text(6)),
+            row.text(1),
+            row.text(2),
+            row.text(3),
+            row.number(4).unwrap_or_default(),
+            row.text(5),
+        )?;
+        writeln!(text, "      because {}", terms(lake, row.text(0)).await?)?;
+        if !row.text(8).is_empty() {
+            writeln!(text, "      path before: {}", row.text(8))?;
+        }
+        writeln!(text, "      path after:  {}", row.text(9))?;
+        writeln!(text, "      {}", cost(lake, row).await?)?;
+    }
+    let sql = "select count(*), count(distinct finding_id) from findings where connection is null";
+    let others = Answer::of(lake, sql).await?;
+    if let Some(others) = others.first().filter(|row| row.number(1).unwrap_or_default() > 0.0) {
+        writeln!(
+            text,
+            "      The same leak reached {} prefixes of others; each is a finding in the lake.",
+            others.text(1)
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+/// The terms of a finding's last told score.
+async fn terms(lake: &Lake, finding: &str) -> anyhow::Result<String> {
+    let id = quoted(finding);
+    let sql = format!(
+        "select weight, detail from evidence where finding_id = {id} and term <> 'witness' and sequence = \
+         (select max(sequence) from findings where finding_id = {id} and phase in ('opened', 'updated', 'reopened')) \
+         order by weight desc, detail"
+    );
+    let rows = Answer::of(lake, &sql).await?;
+    let told: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{} ({:+.1})", row.text(1), row.number(0).unwrap_or_default()))
+        .collect();
+    Ok(told.join("; "))
+}
+
+/// What it cost: percentiles of the ten minutes before and of the time it lasted.
+async fn cost(lake: &Lake, row: Cells<'_>) -> anyhow::Result<String> {
+    let (opened, closed) = (row.text(6), row.text(7));
+    let until = if closed.is_empty() { "timestamp '2100-01-01'".to_owned() } else { quoted(closed) };
+    let of = format!(
+        "from latency where connection = {} and prefix = {}",
+        quoted(row.text(10)),
+        quoted(row.text(11))
+    );
+    let figures = "hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.5) / 1000.0, \
+                   hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0, \
+                   100.0 * sum(lost) / (sum(samples) + sum(lost))";
+    let opened = quoted(opened);
+    let before = format!(
+        "select {figures} {of} and window_start >= cast({opened} as timestamp) - interval '10 minutes' \
+         and window_start + interval '1 minute' <= cast({opened} as timestamp)"
+    );
+    let during = format!(
+        "select {figures} {of} and window_start >= cast({opened} as timestamp) \
+         and window_start < cast({until} as timestamp)"
+    );
+    let ended = if closed.is_empty() {
+        "still open".to_owned()
+    } else {
+        format!("over at {}", clock(closed))
+    };
+    let (before, during) = (Answer::of(lake, &before).await?, Answer::of(lake, &during).await?);
+    let (Some(before), Some(during)) = (before.first(), during.first()) else { return Ok(ended) };
+    let change = |column: usize, unit: &str| {
+        match (before.number(column), during.number(column)) {
+            (Some(a), Some(b)) => format!("{a:.1} to {b:.1}{unit}"),
+            _ => "not measured".to_owned(),
+        }
+    };
+    Ok(format!(
+        "{ended}; it cost: median {}, p95 {}, loss {}",
+        change(0, " ms"),
+        change(1, " ms"),
+        change(2, " %")
+    ))
+}
+
+/// The connection whose tail moved most while its medians stood still.
+async fn tail(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    let sql = "select f.connection, f.registered_prefix, f.opened_at, f.closed_at, c.redundancy_group \
+               from incidents f join (select distinct connection, redundancy_group from connections) c \
+               on c.connection = f.connection where f.kind = 'leak' order by f.opened_at limit 1";
+    let leaks = Answer::of(lake, sql).await?;
+    let Some(leak) = leaks.first() else { return Ok(()) };
+    let within = format!(
+        "window_start >= cast({} as timestamp) and window_start < cast({} as timestamp)",
+        quoted(leak.text(2)),
+        quoted(leak.text(3))
+    );
+    let of = format!(
+        "connection = {} and prefix = {}",
+        quoted(leak.text(0)),
+        quoted(leak.text(1))
+    );
+    let portal = Answer::of(
+        lake,
+        &format!("select avg(rtt_p50_us) / 1000.0 from latency where {of}"),
+    )
+    .await?;
+    let worst = Answer::of(
+        lake,
+        &format!(
+            "select window_start, rtt_p95_us / 1000.0, p95_low_us / 1000.0, p95_high_us / 1000.0, \
+             rtt_p50_us / 1000.0, baseline from latency cross join (select \
+             hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0 as baseline from latency \
+             where {of} and not ({within})) where {of} and {within} \
+             and p95_low_us is not null order by p95_low_us desc, window_start limit 1"
+        ),
+    )
+    .await?;
+    let sibling = Answer::of(
+        lake,
+        &format!(
+            "select connection, hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0 from latency \
+             where {within} and connection in (select connection from connections where \
+             redundancy_group = {} and connection <> {}) group by connection order by connection limit 1",
+            quoted(leak.text(4)),
+            quoted(leak.text(0))
+        ),
+    )
+    .await?;
+    writeln!(text, "WHAT AN AVERAGE HIDES: {} from {} to {}\n", leak.text(0), clock(leak.text(2)), clock(leak.text(3)))?;
+    if let Some(portal) = portal.first() {
+        writeln!(
+            text,
+            "      hourly average of medians, as the portal shows it: {:.1} ms: nothing to see",
+            portal.number(0).unwrap_or_default()
+        )?;
+    }
+    if let Some(worst) = worst.first() {
+        let figure = |column: usize| worst.number(column).unwrap_or_default();
+        writeln!(
+            text,
+            "      our p95 of {}: {:.1} ms (95 % interval {:.1} to {:.1}), median {:.1}; p95 outside the leak: {:.1} ms",
+            minute(worst.text(0), 16),
+            figure(1),
+            figure(2),
+            figure(3),
+            figure(4),
+            figure(5)
+        )?;
+    }
+    if let Some(sibling) = sibling.first() {
+        writeln!(
+            text,
+            "      its sibling {} did not move: p95 {:.1} ms over the same minutes",
+            sibling.text(0),
+            sibling.number(1).unwrap_or_default()
+        )?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+async fn silence(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text, "KEPT SILENT ABOUT\n")?;
+    let sql = "select s.connection, c.state, s.peer_ip from sessions s join \
+               (select distinct connection, state from connections) c on c.connection = s.connection \
+               where s.state = 'up' and c.state <> 'Active' and s.peer_ip not in \
+               (select peer_ip from route_updates) order by s.connection";
+    for row in Answer::of(lake, sql).await?.iter() {
+        writeln!(
+            text,
+            "      {} is {}: its session with {} is established and sends no route (DENY ALL)",
+            row.text(0),
+            row.text(1),
+            row.text(2)
+        )?;
+    }
+    let sql = "select u.connection, u.prefix, count(distinct u.peer_ip), max(u.event_time) from route_updates u \
+               join (select distinct connection, state from connections) c on c.connection = u.connection \
+               where c.state = 'PendingRemove' and u.action = 'withdraw' and u.connection not in \
+               (select connection from findings where connection is not null) group by u.connection, u.prefix";
+    for row in Answer::of(lake, sql).await?.iter() {
+        writeln!(
+            text,
+            "      {} is being removed: {} peers withdrew {} until {}, as they should",
+            row.text(0),
+            row.text(2),
+            row.text(1),
+            clock(row.text(3))
+        )?;
+    }
+    let sql = "select f.explanation, e.detail from incidents f join evidence e \
+               on e.finding_id = f.finding_id and e.term = 'sibling' where f.phase = 'ignored' order by f.opened_at";
+    for row in Answer::of(lake, sql).await?.iter() {
+        writeln!(text, "      {}; but {}", row.text(0), row.text(1))?;
+    }
+    writeln!(text)?;
+    Ok(())
+}
+
+fn next(url: &str, text: &mut String) -> anyhow::Result<()> {
+    writeln!(
+        text,
+        "NOT JUDGED YET: a lost primary and a wrong entry show in the lines above and raise no finding;\n\
+         their detectors come with later versions.\n\n\
+         WHAT TO TYPE NEXT\n\n\
+         \x20     peerscope findings list --lake {url}\n\
+         \x20     peerscope sql --lake {url} -c \"select * from incidents\"\n\
+         \x20     peerscope sql --lake {url}\n\
+         \x20     peerscope describe tables"
+    )?;
+    Ok(())
+}
+
+/// `HH:MM:SS` of a time as SQL prints it.
+fn clock(time: &str) -> &str {
+    time.get(11..19).unwrap_or(time)
+}
+
+/// A time cut to `length` characters, `T` as a blank.
+fn minute(time: &str, length: usize) -> String {
+    time.get(..length).unwrap_or(time).replace('T', " ")
+}

@@ -1,0 +1,77 @@
+//! Answers of SQL queries as text: what the commands that print a story read the lake by.
+
+use analytics::sql::{Lake, LakeRoot, Options};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// Rows of text; null stands as an empty text.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    rows: Vec<Vec<String>>,
+}
+
+impl Answer {
+    /// Asks a lake one statement.
+    ///
+    /// # Errors
+    /// What DataFusion says.
+    pub(super) async fn of(lake: &Lake, sql: &str) -> anyhow::Result<Self> {
+        let batches = lake.query(sql).await?.collect().await?;
+        let options = FormatOptions::default();
+        let mut rows = Vec::new();
+        for batch in &batches {
+            let columns = batch
+                .columns()
+                .iter()
+                .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                rows.push(columns.iter().map(|column| column.value(row).to_string()).collect());
+            }
+        }
+        Ok(Self { rows })
+    }
+
+    /// The rows.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Cells<'_>> {
+        self.rows.iter().map(|row| Cells(row))
+    }
+
+    /// The first row.
+    pub(super) fn first(&self) -> Option<Cells<'_>> {
+        self.iter().next()
+    }
+
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+/// The cells of one row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cells<'a>(&'a [String]);
+
+impl<'a> Cells<'a> {
+    /// The text of a column; empty for null.
+    pub(super) fn text(self, column: usize) -> &'a str {
+        self.0.get(column).map_or("", String::as_str)
+    }
+
+    /// The number of a column; none for null.
+    pub(super) fn number(self, column: usize) -> Option<f64> {
+        self.text(column).parse().ok()
+    }
+}
+
+/// Opens a lake for reading.
+///
+/// # Errors
+/// A lake that is not there or not of this version.
+pub(super) async fn open(url: &str) -> anyhow::Result<Lake> {
+    Ok(Lake::open(&LakeRoot::parse(url)?, Options::default()).await?)
+}
+
+/// A text as SQL writes it.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,57 @@
+//! The reference page of the configuration: `peerscope describe config`.
+
+/// One key: section, name, type, default, meaning.
+type Key = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const KEYS: &[Key] = &[
+    ("[lake]", "url", "text", "`./lake`", "folder of the lake, or `file:///...`"),
+    ("[log]", "keep", "`ours`, `all`", "`ours`", "which routes are kept: those that touch a registered prefix or pass a watched AS, or every one"),
+    ("[[connection]]", "name", "text", "required", "logical name, unique"),
+    ("[[connection]]", "tenant", "text", "`default`", "whose it is"),
+    ("[[connection]]", "kind", "text", "`peering_service`", "`peering_service`, `direct_peering`, `exchange_peering`, `expressroute_circuit`, ...; other words are kept"),
+    ("[[connection]]", "partner", "table", "none", "connectivity partner: `name`, `asn`"),
+    ("[[connection]]", "location", "table", "none", "`country` (ISO 3166-1), `region` (ISO 3166-2), `latitude`, `longitude`"),
+    ("[[connection]]", "site", "text", "none", "site within the company"),
+    ("[[connection]]", "labels", "table of text", "none", "free labels"),
+    ("[[connection]]", "prefixes", "list", "none", "registered prefixes: a text, or a table with `prefix`, `key`, `validation_state`, `max_length`, `owner` (`customer`, `provider`)"),
+    ("[[connection]]", "origin_asns", "list of numbers", "learned", "who may originate them; an empty list: nobody"),
+    ("[[connection]]", "upstream_asns", "list of numbers", "learned", "who may carry them next to the origin"),
+    ("[[connection]]", "expect_upstreams", "list of numbers", "none", "upstreams whose loss is a finding (a later version)"),
+    ("[[connection]]", "state", "text", "`Active`", "state in Azure's words; before service and in PendingRemove findings are muted"),
+    ("[[connection]]", "redundancy_group", "text", "none", "connections that stand in for each other and may share prefixes"),
+    ("[[connection]]", "sessions", "list of tables", "none", "its BGP sessions: `router`, `peer_ip`, `role` (`primary`, `backup`)"),
+    ("[[connection]]", "primary_edge", "text", "none", "edge of the catalogue (a later version)"),
+    ("[[connection]]", "backup_edge", "text", "none", "edge of the catalogue; without one failover is the Internet (a later version)"),
+    ("[[connection]]", "routing_domain", "text", "`public`", "address space of its prefixes"),
+    ("[[connection]]", "bandwidth_mbps", "number", "none", "bandwidth"),
+    ("[[asn]]", "number", "number", "required", "a watched AS"),
+    ("[[asn]]", "upstreams", "list of numbers", "none", "its providers"),
+    ("[[asn]]", "peers", "list of numbers", "none", "its settlement-free peers"),
+    ("[[asn]]", "downstreams", "list of numbers", "none", "its customers"),
+    ("[[asn]]", "originates", "`any`, `registered`", "`any`", "what it may originate (judged by a later version)"),
+    ("[reference]", "as_relationships", "file", "none", "CAIDA serial-1 or serial-2, compressed or not; paths are relative to the configuration"),
+    ("[reference]", "organisations", "file", "none", "CSV `asn,organisation`, or RIR rows `registry,organisation,asn`"),
+    ("[reference]", "vrps", "file", "none", "VRPs (read by a later version)"),
+    ("[reference]", "aspas", "file", "none", "ASPAs (read by a later version)"),
+    ("[reference]", "geoip", "file", "none", "MMDB (read by a later version)"),
+    ("[reference]", "edges", "file", "none", "edge catalogue (read by a later version)"),
+    ("[source.NAME]", "files", "text", "required", "name of archive files, `*` stands for any text"),
+    ("[source.NAME]", "collector", "text", "`archive`", "collector that wrote them"),
+    ("[latency]", "lateness_secs", "number", "30", "how long a window stays open for late samples after its end"),
+    ("[detect]", "score_min", "number", "1.0", "least score that opens a finding"),
+    ("[detect]", "learning_secs", "number", "3600", "without a table dump, what is seen within this time counts as usual"),
+];
+
+/// All keys as Markdown.
+#[must_use]
+pub fn markdown() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nOne TOML file: `--config FILE`, else `$PEERSCOPE_CONFIG`, else \
+         `./peerscope.toml`. Unknown keys are refused with the nearest known one.\n\n\
+         | section | key | type | default | meaning |\n|---|---|---|---|---|\n",
+    );
+    for (section, key, kind, default, meaning) in KEYS {
+        page.push_str(&format!("| `{section}` | `{key}` | {kind} | {default} | {meaning} |\n"));
+    }
+    page
+}

@@ -1,0 +1,189 @@
+//! The configuration: one TOML file in, checked settings out. Every error names file, line, column
+//! and a remedy.
+//!
+//! Settings stand beside the code that obeys them ([`DetectOptions`], [`LatencyOptions`],
+//! [`schemas::connection::Connection`]); this module only composes them.
+
+mod error;
+mod keys;
+mod source;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use analytics::detect::DetectOptions;
+use analytics::lake::identity::sha256_hex;
+use analytics::latency::window::LatencyOptions;
+use ingest::session::interest::Keep;
+use schemas::connection::{Connection, WatchedAs};
+use schemas::registry::Registry;
+use serde::Deserialize;
+
+pub use error::ConfigError;
+pub use keys::markdown;
+pub use source::FileSource;
+
+/// Where a configuration is looked for when none is named.
+pub const DEFAULT_FILE: &str = "peerscope.toml";
+
+/// The lake when none is named.
+pub const DEFAULT_LAKE: &str = "./lake";
+
+/// `[lake]`: where rows go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LakeConfig {
+    /// Folder of the lake, or `file:///...`.
+    pub url: String,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { url: DEFAULT_LAKE.to_owned() }
+    }
+}
+
+/// `[log]`: what becomes part of the log.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `ours`: routes that touch a registered prefix or pass a watched AS; `all`: every route.
+    pub keep: Keep,
+}
+
+/// `[reference]`: slow facts, all optional, paths relative to the configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReferenceConfig {
+    /// CAIDA AS relationships, serial-1 or serial-2.
+    pub as_relationships: Option<PathBuf>,
+    /// VRPs; read by a later version.
+    pub vrps: Option<PathBuf>,
+    /// ASPAs; read by a later version.
+    pub aspas: Option<PathBuf>,
+    /// AS number to organisation.
+    pub organisations: Option<PathBuf>,
+    /// GeoIP database; read by a later version.
+    pub geoip: Option<PathBuf>,
+    /// Edge catalogue; read by a later version.
+    pub edges: Option<PathBuf>,
+}
+
+impl ReferenceConfig {
+    /// Keys that are set and that this version does not read.
+    #[must_use]
+    pub fn unread(&self) -> Vec<&'static str> {
+        let later =
+            [("vrps", &self.vrps), ("aspas", &self.aspas), ("geoip", &self.geoip), ("edges", &self.edges)];
+        later.into_iter().filter(|(_, path)| path.is_some()).map(|(key, _)| key).collect()
+    }
+}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    lake: LakeConfig,
+    log: LogConfig,
+    connection: Vec<Connection>,
+    asn: Vec<WatchedAs>,
+    reference: ReferenceConfig,
+    source: BTreeMap<String, FileSource>,
+    latency: LatencyOptions,
+    detect: DetectOptions,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[lake]`
+    pub lake: LakeConfig,
+    /// `[log]`
+    pub log: LogConfig,
+    /// `[[connection]]` and `[[asn]]`
+    pub registry: Arc<Registry>,
+    /// `[reference]`, with paths made absolute or relative to the working folder
+    pub reference: ReferenceConfig,
+    /// `[source.*]`
+    pub sources: BTreeMap<String, FileSource>,
+    /// `[latency]`
+    pub latency: LatencyOptions,
+    /// `[detect]`
+    pub detect: DetectOptions,
+}
+
+impl Config {
+    /// Reads the file that is named, else `$PEERSCOPE_CONFIG` (given by the caller), else
+    /// `./peerscope.toml`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with its place and a remedy.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+            is_default: named.is_none(),
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks a text that was read from `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with its place and a remedy.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file: File =
+            toml::from_str(text).map_err(|error| ConfigError::syntax(text, path, &error))?;
+        for (name, source) in &file.source {
+            source.check().map_err(|problem| ConfigError::source(text, path, name, problem))?;
+        }
+        let registry = Registry::new(1, file.connection, file.asn)
+            .map_err(|error| ConfigError::registry(text, path, &error))?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
+        let reference = ReferenceConfig {
+            as_relationships: beside(file.reference.as_relationships),
+            vrps: beside(file.reference.vrps),
+            aspas: beside(file.reference.aspas),
+            organisations: beside(file.reference.organisations),
+            geoip: beside(file.reference.geoip),
+            edges: beside(file.reference.edges),
+        };
+        Ok(Self {
+            lake: file.lake,
+            log: file.log,
+            registry: Arc::new(registry),
+            reference,
+            sources: file.source,
+            latency: file.latency,
+            detect: file.detect,
+        })
+    }
+
+    /// SHA-256 over what rows depend on: registry, sources, detection and latency settings; no path.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let settings = serde_json::json!({
+            "registry": &*self.registry,
+            "keep": self.log.keep,
+            "sources": &self.sources,
+            "latency": &self.latency,
+            "detect": &self.detect,
+        });
+        sha256_hex(settings.to_string().as_bytes())
+    }
+
+    /// The collector of a file by its name, if a `[source.*]` gives one.
+    #[must_use]
+    pub fn collector_of(&self, file_name: &str) -> Option<&str> {
+        self.sources
+            .values()
+            .find(|source| source.matches(file_name))
+            .and_then(|source| source.collector.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Configuration errors name their place and a remedy.
+
+use super::*;
+
+fn refuse(text: &str) -> String {
+    Config::parse(text, Path::new("c.toml")).unwrap_err().to_string()
+}
+
+const ONE: &str = "[[connection]]\nname = \"a\"\nprefixes = [\"192.0.2.0/24\"]\n";
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+    let told = refuse("[[connection]]\nname = \"a\"\norigin_asn = [64510]\n");
+    assert_eq!(told, "c.toml:3:1: unknown key `origin_asn`, did you mean `origin_asns`?");
+    let told = refuse("[lake]\nzzz = 1\n");
+    assert_eq!(told, "c.toml:2:1: unknown key `zzz`, known here: url");
+}
+
+#[test]
+fn a_malformed_prefix_is_named_with_its_place() {
+    let told = refuse("[[connection]]\nname = \"a\"\nprefixes = [\"192.0.2.0/24\", \"192.0.2.7/24\"]\n");
+    assert!(told.starts_with("c.toml:3:"), "{told}");
+    assert!(told.contains("did you mean 192.0.2.0/24?"), "{told}");
+}
+
+#[test]
+fn a_prefix_owned_twice_names_both_places() {
+    let told = refuse(&format!("{ONE}{}", ONE.replace("\"a\"", "\"b\"")));
+    assert!(told.starts_with("c.toml:6:13: 192.0.2.0/24 is registered by"), "{told}");
+    assert!(told.ends_with("(first at c.toml:3:13)"), "{told}");
+}
+
+#[test]
+fn what_the_contract_shows_is_understood() {
+    let text = r#"
+[lake]
+url = "./lake"
+[[connection]]
+name = "contoso-seattle"
+tenant = "contoso"
+kind = "peering_service"
+partner = { name = "Example Transit", asn = 64500 }
+location = { country = "US", region = "US-WA", latitude = 47.6, longitude = -122.3 }
+site = "store-17"
+labels = { floor = "2" }
+prefixes = ["192.0.2.0/24", { prefix = "2001:db8:10::/48", key = "k", validation_state = "Verified", max_length = 64, owner = "provider" }]
+origin_asns = [64510]
+upstream_asns = [64500]
+expect_upstreams = [64500, 64501]
+state = "Active"
+redundancy_group = "contoso-west"
+sessions = [{ router = "edge1", peer_ip = "192.0.2.1", role = "primary" }]
+primary_edge = "sea01"
+backup_edge = "pdx01"
+routing_domain = "public"
+bandwidth_mbps = 10000
+[[asn]]
+number = 64500
+upstreams = [64496]
+peers = [64497]
+downstreams = [64510]
+originates = "registered"
+[reference]
+as_relationships = "20180101.as-rel.txt.bz2"
+vrps = "vrps.json"
+aspas = "aspas.json"
+organisations = "as2org.csv"
+geoip = "GeoLite2-City.mmdb"
+edges = "edges.csv"
+"#;
+    let config = Config::parse(text, Path::new("/etc/peerscope/c.toml")).unwrap();
+    assert_eq!(config.registry.connections().len(), 1);
+    let relationships = config.reference.as_relationships.clone().unwrap();
+    assert_eq!(relationships, Path::new("/etc/peerscope/20180101.as-rel.txt.bz2"));
+    assert_eq!(config.reference.unread(), ["vrps", "aspas", "geoip", "edges"]);
+}
+
+#[test]
+fn the_hash_knows_settings_and_no_path_and_no_order() {
+    let two = |first: &str, second: &str| format!("{first}{second}");
+    let other = ONE.replace("\"a\"", "\"b\"").replace("192.0.2.0", "198.51.100.0");
+    let hash = |text: &str, path: &str| Config::parse(text, Path::new(path)).unwrap().hash();
+    assert_eq!(hash(&two(ONE, &other), "c.toml"), hash(&two(&other, ONE), "/x/d.toml"));
+    assert_ne!(hash(ONE, "c.toml"), hash(&format!("{ONE}[latency]\nlateness_secs = 9\n"), "c.toml"));
+}
+
+#[test]
+fn the_reference_page_knows_every_key() {
+    let page = markdown();
+    let told = refuse("[[connection]]\nname = \"a\"\nqqqqqq = 1\n");
+    let known = told.split("known here: ").nth(1).unwrap();
+    for key in known.split(", ") {
+        assert!(page.contains(&format!("| `[[connection]]` | `{key}` |")), "{key}");
+    }
+}

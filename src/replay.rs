@@ -1,0 +1,250 @@
+//! Wiring of `replay`: archives through the archive log, its folds and the lake.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use analytics::fold::{Committed, FoldError, Folding, fold};
+use analytics::lake::identity::{End, Identity, Standing, hex, sha256_hex};
+use analytics::lake::layout::{ddl_key, registry_key};
+use analytics::lake::{LakeError, LocalStore};
+use analytics::reference::{AsRelationships, Organisations, Reference, ReferenceError};
+use analytics::shard::FoldOptions;
+use analytics::sql::ddl;
+use ingest::log::archive::{ArchiveLog, ArchiveOptions, ArchiveReport};
+use ingest::source::discover::{DiscoverError, Found, files_of, recognise};
+use ingest::source::open::open;
+use schemas::log::{LogError, Progress};
+use schemas::time::Timestamp;
+
+use crate::config::{Config, ReferenceConfig};
+
+/// Why a replay stopped. One variant per exit code or remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Nothing to read.
+    #[error("no input that can be read")]
+    NoInput,
+    /// A reference file is refused.
+    #[error("{path}: {error}", path = path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: ReferenceError,
+    },
+    /// The lake says no.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// The log says no.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The fold stopped.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+}
+
+/// What is to be replayed.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Settings.
+    pub config: &'a Config,
+    /// The lake.
+    pub lake: &'a str,
+    /// Files and folders.
+    pub paths: &'a [PathBuf],
+    /// Number of partitions.
+    pub shards: u32,
+}
+
+/// What a replay did.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Name of the log in the lake.
+    pub log: String,
+    /// Whether the lake had all of it already.
+    pub nothing_to_do: bool,
+    /// Rows of each table.
+    pub rows: Committed,
+    /// What came of each input.
+    pub report: ArchiveReport,
+    /// What could not be read, in words.
+    pub problems: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether some of the input was damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        !self.problems.is_empty()
+    }
+}
+
+/// Replays archives into a lake. `progress` is told the merged time and the records so far.
+///
+/// # Errors
+/// [`ReplayError`]; what was committed before stays and is found again by the same replay.
+pub fn replay(
+    request: &Request<'_>,
+    progress: impl Fn(Timestamp, u64) + Send + 'static,
+) -> Result<Outcome, ReplayError> {
+    let (inputs, mut problems) = discover(request.paths);
+    if inputs.is_empty() {
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        return Err(ReplayError::NoInput);
+    }
+    let (reference, reference_hashes) = load_reference(&request.config.reference)?;
+    let identity = Identity {
+        kind: "replay".to_owned(),
+        inputs: sorted(inputs.iter().map(|found| hex(&found.content_hash))),
+        reference: sorted(reference_hashes),
+        config_hash: request.config.hash(),
+        partitions: request.shards,
+    };
+    let store = Arc::new(LocalStore::open(request.lake)?);
+    if let Standing::Done(end) = identity.claim(&store)? {
+        return Ok(Outcome {
+            log: identity.log(),
+            nothing_to_do: true,
+            rows: end.rows,
+            report: ArchiveReport::default(),
+            problems: Vec::new(),
+        });
+    }
+    note_contents(&store, request.config)?;
+    let folding = Folding {
+        options: FoldOptions {
+            detect: request.config.detect.clone(),
+            latency: request.config.latency.clone(),
+        },
+        reference: Arc::new(reference),
+        store: Arc::clone(&store),
+        log_name: identity.log(),
+        config_hash: identity.config_hash.clone(),
+        progress: Arc::new(FromTheStart),
+    };
+    let options = archive_options(request, inputs);
+    let mut log = ArchiveLog::start(options, identity.log(), progress)?;
+    let folded = fold(&mut log, &folding);
+    let merged = log.finish();
+    let (rows, report) = match (folded, merged) {
+        (Ok(rows), Ok(report)) => (rows, report),
+        (Err(FoldError::Log(LogError::Closed)), Err(cause)) => return Err(cause.into()),
+        (Err(cause), _) => return Err(cause.into()),
+        (_, Err(cause)) => return Err(cause.into()),
+    };
+    for input in &report.inputs {
+        problems.extend(input.damage.iter().map(|damage| format!("{}: {damage}", input.source)));
+    }
+    identity.finish(&store, &End { rows: rows.clone(), damaged: problems.clone() })?;
+    Ok(Outcome { log: identity.log(), nothing_to_do: false, rows, report, problems })
+}
+
+fn archive_options(request: &Request<'_>, inputs: Vec<Found>) -> ArchiveOptions {
+    let collectors: BTreeMap<String, String> = inputs
+        .iter()
+        .filter_map(|found| {
+            let collector = request.config.collector_of(&found.name)?;
+            Some((found.name.clone(), collector.to_owned()))
+        })
+        .collect();
+    ArchiveOptions {
+        inputs,
+        collectors,
+        registry: Arc::clone(&request.config.registry),
+        keep: request.config.log.keep,
+        partitions: request.shards,
+    }
+}
+
+/// Archives have no snapshot yet: a killed replay starts over, and create-if-absent decides.
+struct FromTheStart;
+
+impl Progress for FromTheStart {
+    fn resume_position(&self, _partition: u32) -> u64 {
+        0
+    }
+
+    fn committed(&self, partition: u32, offset: u64, log_time: Timestamp) {
+        tracing::trace!(partition, offset, %log_time, "batch folded");
+    }
+}
+
+/// Finds and recognises the inputs; equal contents are read once.
+fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<String>) {
+    let mut inputs: Vec<Found> = Vec::new();
+    let mut problems = Vec::new();
+    let mut seen: BTreeSet<[u8; 32]> = BTreeSet::new();
+    for path in paths {
+        let is_named = !path.is_dir();
+        let files = match files_of(path) {
+            Ok(files) => files,
+            Err(error) => {
+                problems.push(error.to_string());
+                continue;
+            }
+        };
+        for file in files {
+            match recognise(&file) {
+                Ok(found) if seen.insert(found.content_hash) => inputs.push(found),
+                Ok(found) => {
+                    tracing::warn!(path = %found.path.display(), "given twice, read once");
+                }
+                Err(error @ DiscoverError::Unknown { .. }) if !is_named => {
+                    tracing::warn!(%error, "passed over");
+                }
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+    }
+    inputs.sort_by(|a, b| a.content_hash.cmp(&b.content_hash));
+    (inputs, problems)
+}
+
+/// Reads the reference files that this version knows, with their content hashes.
+///
+/// # Errors
+/// [`ReplayError::Reference`] with the file and the line.
+pub fn load_reference(
+    config: &ReferenceConfig,
+) -> Result<(Reference, Vec<String>), ReplayError> {
+    let mut hashes = Vec::new();
+    let mut reference = Reference::default();
+    if let Some(path) = &config.as_relationships {
+        let (reader, hash) = open_reference(path)?;
+        reference.relationships = AsRelationships::read(reader)
+            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
+        hashes.push(format!("as_relationships:{hash}"));
+    }
+    if let Some(path) = &config.organisations {
+        let (reader, hash) = open_reference(path)?;
+        reference.organisations = Organisations::read(reader)
+            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
+        hashes.push(format!("organisations:{hash}"));
+    }
+    Ok((reference, hashes))
+}
+
+fn open_reference(path: &Path) -> Result<(impl BufRead + use<>, String), ReplayError> {
+    let fail = |error: std::io::Error| ReplayError::Reference {
+        path: path.to_owned(),
+        error: error.into(),
+    };
+    let hash = sha256_hex(&std::fs::read(path).map_err(fail)?);
+    Ok((BufReader::new(open(path).map_err(fail)?), hash))
+}
+
+/// Registry contents by hash, and the table definitions for other engines.
+fn note_contents(store: &LocalStore, config: &Config) -> Result<(), LakeError> {
+    let contents = serde_json::to_vec_pretty(&*config.registry).unwrap_or_default();
+    store.put(&registry_key(&sha256_hex(&contents)), &contents)?;
+    store.put(&ddl_key("datafusion"), ddl::datafusion().as_bytes())?;
+    store.put(&ddl_key("duckdb"), ddl::duckdb().as_bytes())
+}
+
+fn sorted(hashes: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut hashes: Vec<String> = hashes.into_iter().collect();
+    hashes.sort();
+    hashes
+}
