@@ -44,6 +44,8 @@ pub(super) struct Case {
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
     told: Told,
+    /// The terms of the highest score since the opening: what was sure stays sure.
+    terms: Vec<Term>,
     first: Option<Witness>,
 }
 
@@ -72,6 +74,7 @@ impl Case {
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
             told,
+            terms: Vec::new(),
             first: witness.clone(),
         };
         case.hold(key, witness);
@@ -99,12 +102,12 @@ impl Case {
         if self.pending {
             return self.begin(Phase::Opened, change, facts);
         }
-        let (now, terms) = self.standing(facts);
+        let now = self.standing(facts);
         let is_news = now.culprit != self.told.culprit
             || now.rule != self.told.rule
             || now.confidence > self.told.confidence
             || now.witnesses >= 2 * self.told.witnesses;
-        is_news.then(|| self.tell(Phase::Updated, change, now, terms, facts))
+        is_news.then(|| self.tell(Phase::Updated, change, now, facts))
     }
 
     /// A peer holds the route no more.
@@ -123,9 +126,8 @@ impl Case {
         if self.ignored || self.pending {
             return None;
         }
-        let (_, terms) = self.standing(facts);
         let now = Told { witnesses: 0, ..self.told };
-        Some(self.tell(Phase::Resolved, change, now, terms, facts))
+        Some(self.tell(Phase::Resolved, change, now, facts))
     }
 
     /// Seconds since it was closed; 0 while it is open.
@@ -146,26 +148,29 @@ impl Case {
 
     /// Opens or reopens, if the score suffices; a sibling's route is told once and ignored.
     fn begin(&mut self, phase: Phase, change: &Change<'_>, facts: &Facts<'_>) -> Option<Transition> {
-        let (now, terms) = self.standing(facts);
+        let now = self.standing(facts);
         if self.ignored {
             return (phase == Phase::Opened)
-                .then(|| self.tell(Phase::Ignored, change, now, terms, facts));
+                .then(|| self.tell(Phase::Ignored, change, now, facts));
         }
-        self.pending = total(&terms) < facts.options.score_min;
-        (!self.pending).then(|| self.tell(phase, change, now, terms, facts))
+        self.pending = total(&self.terms) < facts.options.score_min;
+        (!self.pending).then(|| self.tell(phase, change, now, facts))
     }
 
-    fn standing(&self, facts: &Facts<'_>) -> (Told, Vec<Term>) {
+    /// What the case is now; its terms stay those of its highest score.
+    fn standing(&mut self, facts: &Facts<'_>) -> Told {
         let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
         let witnesses = u32::try_from(asns.len()).unwrap_or(u32::MAX);
         let terms = score::terms(&self.verdict, witnesses, facts);
-        let now = Told {
+        if self.terms.is_empty() || total(&terms) > total(&self.terms) {
+            self.terms = terms;
+        }
+        Told {
             culprit: self.verdict.culprit,
             rule: self.verdict.rule,
-            confidence: Confidence::of(total(&terms)),
+            confidence: Confidence::of(total(&self.terms)),
             witnesses,
-        };
-        (now, terms)
+        }
     }
 
     fn tell(
@@ -173,7 +178,6 @@ impl Case {
         phase: Phase,
         change: &Change<'_>,
         now: Told,
-        terms: Vec<Term>,
         facts: &Facts<'_>,
     ) -> Transition {
         self.told = now;
@@ -187,13 +191,13 @@ impl Case {
             log_time: change.log_time,
             time: change.time,
             phase,
-            finding: self.finding(phase, now, &terms, facts),
-            terms,
+            finding: self.finding(phase, now, facts),
+            terms: if phase == Phase::Resolved { Vec::new() } else { self.terms.clone() },
             witnesses,
         }
     }
 
-    fn finding(&self, phase: Phase, now: Told, terms: &[Term], facts: &Facts<'_>) -> Finding {
+    fn finding(&self, phase: Phase, now: Told, facts: &Facts<'_>) -> Finding {
         let owner = self.verdict.key.owner;
         let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
         let muted_by = if self.ignored {
@@ -205,7 +209,7 @@ impl Case {
             id: self.id,
             rule: now.rule,
             severity: severity(now, phase),
-            score: total(terms),
+            score: total(&self.terms),
             prefix: self.verdict.key.prefix,
             registered_prefix: owner.map(|owner| owner.prefix),
             connection: owner.map(|owner| owner.connection),

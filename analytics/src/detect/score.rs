@@ -25,7 +25,10 @@ pub(super) fn terms(verdict: &Verdict, witnesses: u32, facts: &Facts<'_>) -> Vec
     terms.push(Term {
         name: "witnesses",
         weight: f64::from(witnesses.max(1)).log2().min(WITNESSES_MAX),
-        detail: format!("{witnesses} peer AS{} hold the route", if witnesses == 1 { "" } else { "es" }),
+        detail: match witnesses {
+            1 => "1 peer AS holds the route".to_owned(),
+            _ => format!("{witnesses} peer ASes hold the route"),
+        },
     });
     terms
 }

@@ -21,7 +21,7 @@ table! {
         rule: &'static str,
         /// information, warning, error or critical (Azure's words)
         severity: &'static str,
-        /// Sum of the terms in `evidence`
+        /// Sum of the terms in `evidence`, the highest since the opening
         score: f64,
         /// low under 4, medium under 8, else high
         confidence: &'static str,

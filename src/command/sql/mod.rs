@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use analytics::sql::{Lake, LakeRoot, Options};
 use anyhow::{Context, Result, bail};
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
@@ -101,8 +102,8 @@ struct Done {
 /// Runs all statements of a text; none if one of them does not parse.
 async fn run_text(lake: &Lake, text: &str, printer: &Printer, output: &mut Output) -> Result<Done> {
     let mut done = Done::default();
-    for statement in lake.parse(text)? {
-        let frame = lake.plan(statement).await?;
+    for statement in lake.parse(text).map_err(plain)? {
+        let frame = lake.plan(statement).await.map_err(plain)?;
         done = run_frame(frame, printer, output).await?;
         if done.cut_off {
             break;
@@ -111,10 +112,15 @@ async fn run_text(lake: &Lake, text: &str, printer: &Printer, output: &mut Outpu
     Ok(done)
 }
 
+/// DataFusion's error said once: its sources repeat it.
+fn plain(error: DataFusionError) -> anyhow::Error {
+    anyhow::Error::msg(error.strip_backtrace())
+}
+
 /// Runs one statement: rows go out as they come, Ctrl-C stops it.
 async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> Result<Done> {
     let context = std::sync::Arc::new(frame.task_ctx());
-    let plan = frame.create_physical_plan().await?;
+    let plan = frame.create_physical_plan().await.map_err(plain)?;
     let mut rows = printer.start(plan.schema(), output.clone())?;
     let mut stream = execute_stream(std::sync::Arc::clone(&plan), context)?;
     let progress = Progress::new();
@@ -132,7 +138,7 @@ async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> 
             _ = ticks.tick() => progress.show(&plan),
             batch = stream.next() => {
                 let Some(batch) = batch else { break };
-                let batch = batch?;
+                let batch = batch.map_err(plain)?;
                 done.rows += batch.num_rows() as u64;
                 done.limited = !progress.suspend(|| rows.write(&batch))?;
                 done.cut_off = output.is_cut_off();
