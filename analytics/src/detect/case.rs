@@ -43,6 +43,8 @@ pub(super) struct Case {
     verdict: Verdict,
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
+    /// Whom the path of each witness points at; the case names the one most of them do.
+    suspects: BTreeMap<WitnessKey, Asn>,
     told: Told,
     /// The terms of the highest score since the opening: what was sure stays sure.
     terms: Vec<Term>,
@@ -70,6 +72,7 @@ impl Case {
             closed_at: None,
             ignored: score::sibling_of(&verdict, facts).is_some(),
             pending: false,
+            suspects: BTreeMap::from([(key, verdict.culprit)]),
             verdict,
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
@@ -91,11 +94,11 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.hold(key, witness(change));
+        self.suspects.insert(key, verdict.culprit);
+        self.verdict = Verdict { culprit: self.most_suspected(verdict.culprit), ..verdict };
         if self.closed_at.take().is_some() {
-            self.verdict = verdict;
             return self.begin(Phase::Reopened, change, facts);
         }
-        self.verdict = verdict;
         if self.ignored {
             return None;
         }
@@ -118,6 +121,7 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.untold.remove(&key);
+        self.suspects.remove(&key);
         self.witnesses.remove(&key)?;
         if !self.witnesses.is_empty() || self.closed_at.is_some() {
             return None;
@@ -128,6 +132,17 @@ impl Case {
         }
         let now = Told { witnesses: 0, ..self.told };
         Some(self.tell(Phase::Resolved, change, now, facts))
+    }
+
+    /// Whom most witnesses point at; of equals the one that was named before.
+    fn most_suspected(&self, newest: Asn) -> Asn {
+        let mut counts: BTreeMap<Asn, u32> = BTreeMap::new();
+        for suspect in self.suspects.values() {
+            *counts.entry(*suspect).or_default() += 1;
+        }
+        let named = self.verdict.culprit;
+        let most = counts.iter().max_by_key(|(asn, count)| (**count, **asn == named));
+        most.map_or(newest, |(asn, _)| *asn)
     }
 
     /// Seconds since it was closed; 0 while it is open.

@@ -419,3 +419,48 @@ impl<'a> Attributes<'a> {
 
 /// `AS_TRANS` in two octets.
 const AS_TRANS_OCTETS: [u8; 2] = (Asn::TRANS.0 as u16).to_be_bytes();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(block: &[u8], width: AsnWidth) -> Attributes<'_> {
+        let mut attributes = Attributes::new(width);
+        Walk::default().read(Cursor::new(block), false, &mut attributes).unwrap();
+        attributes
+    }
+
+    #[test]
+    fn the_key_is_the_block_without_multiprotocol_prefixes() {
+        let origin: &[u8] = &[0x40, 1, 1, 0];
+        let reach = |prefix: &[u8]| {
+            let fixed: &[u8] = &[0, 1, 1, 4, 192, 0, 2, 1, 0];
+            let header = [0x80, code::MP_REACH_NLRI, (fixed.len() + prefix.len()) as u8];
+            [&header[..], fixed, prefix, origin].concat()
+        };
+        let (one, other) = (reach(&[24, 192, 0, 2]), reach(&[16, 198, 51]));
+        let (mut first, mut second) = (vec![], vec![]);
+        let key = read(&one, AsnWidth::Four).key(&mut first).to_vec();
+        assert_eq!(key, read(&other, AsnWidth::Four).key(&mut second));
+        assert_eq!(read(origin, AsnWidth::Four).key(&mut first), origin);
+    }
+
+    /// RFC 6793 §4.2.3.
+    #[test]
+    fn an_old_speaker_that_aggregates_makes_what_is_behind_it_stale() {
+        let path: &[u8] =
+            &[0x40, 2, 6, 2, 2, 0xfb, 0xf4, 0x5b, 0xa0, 0xc0, 17, 6, 2, 1, 0, 6, 0x1a, 0x81];
+        let aggregator = |asn: [u8; 2]| [&[0xc0, 7, 6][..], &asn, &[192, 0, 2, 1]].concat();
+        let as4_aggregator: &[u8] = &[0xc0, 18, 8, 0, 6, 0x1a, 0x81, 192, 0, 2, 9];
+        for (asn, as4, want, aggregated) in [
+            ([0x5b, 0xa0], as4_aggregator, "64500 400001", Asn(400_001)),
+            ([0xfb, 0xf4], as4_aggregator, "64500 23456", Asn(64_500)),
+            ([0xfb, 0xf4], &[], "64500 400001", Asn(64_500)),
+        ] {
+            let block = [path, &aggregator(asn), as4].concat();
+            let decoded = read(&block, AsnWidth::Two).decode();
+            assert_eq!(decoded.as_path.to_string(), want);
+            assert_eq!(decoded.aggregator.unwrap().0, aggregated);
+        }
+    }
+}

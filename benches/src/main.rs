@@ -1,0 +1,144 @@
+//! Benchmarks against named peers: the same answer first, then the race.
+//!
+//! Every contestant is a whole process, peers and ourselves alike: what is measured is the CPU time
+//! and the peak memory that the system counts for it. Nothing is asserted about time.
+//!
+//! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
+//! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
+//! - [`bgpkit`], [`world`]: what this binary does when it is started by itself.
+//! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
+
+#![expect(clippy::print_stdout, reason = "its output is its report")]
+
+mod bgpkit;
+mod contest;
+mod corpus;
+mod job;
+mod machine;
+mod report;
+mod stage;
+mod world;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use contest::{BenchError, Section};
+use job::Programs;
+use machine::Machine;
+use report::Report;
+
+/// Where full runs are kept, from the root of the project.
+const RUNS: &str = "benches/runs";
+
+/// Benchmarks of peerscope; run it from the root of the project, built for release
+#[derive(Debug, Parser)]
+#[command(name = "peerscope-benches")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Day of the run, else today in UTC
+    #[arg(long, global = true, value_name = "YYYY-MM-DD")]
+    date: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Everything, kept in benches/runs
+    All,
+    /// Archives to counted elements
+    Decode,
+    /// Archives to a lake
+    Replay,
+    /// JSON lines to committed latency rows
+    Rtt,
+    /// The demo
+    Demo,
+    /// A contestant: counts the elements of a file with bgpkit-parser
+    #[command(hide = true)]
+    Bgpkit {
+        /// MRT, compressed or not
+        file: PathBuf,
+    },
+    /// Writes the quiet world that `rtt` measures
+    #[command(hide = true)]
+    World {
+        /// Where it goes
+        folder: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peerscope-benches: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), BenchError> {
+    let name = match &cli.command {
+        Command::Bgpkit { file } => {
+            println!("{}", bgpkit::count(file)?);
+            return Ok(());
+        }
+        Command::World { folder } => return Ok(world::write(folder)?),
+        Command::All => "all",
+        Command::Decode => "decode",
+        Command::Replay => "replay",
+        Command::Rtt => "rtt",
+        Command::Demo => "demo",
+    };
+    let programs = Programs::find()?;
+    let load_before = machine::load_average();
+    let sections = measure(&cli.command, &programs)?;
+    let report = Report {
+        command: match &cli.date {
+            Some(date) => format!("{name} --date {date}"),
+            None => name.to_owned(),
+        },
+        date: cli.date.unwrap_or_else(machine::today),
+        machine: Machine::this(&programs),
+        load: (load_before, machine::load_average()),
+        sections,
+    };
+    let text = report.markdown();
+    print!("{text}");
+    if name != "all" || cfg!(debug_assertions) {
+        eprintln!("not kept: only `all` of a release build is");
+        return Ok(());
+    }
+    keep(&report, &text)
+}
+
+fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, BenchError> {
+    let is = |part: &Command| {
+        let all = matches!(command, Command::All);
+        all || std::mem::discriminant(part) == std::mem::discriminant(command)
+    };
+    let mut sections = Vec::new();
+    let (decode, replay) = (is(&Command::Decode), is(&Command::Replay));
+    if decode || replay {
+        sections.extend(stage::archives(programs, decode, replay)?);
+    }
+    if is(&Command::Rtt) {
+        sections.push(stage::rtt(programs)?);
+    }
+    if is(&Command::Demo) {
+        sections.push(stage::demo(programs)?);
+    }
+    Ok(sections)
+}
+
+fn keep(report: &Report, text: &str) -> Result<(), BenchError> {
+    let folder = Path::new(RUNS).join(format!("{}-{}", report.date, report.machine.slug()));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("README.md"), text)?;
+    std::fs::write(folder.join("raw.csv"), report.csv())?;
+    eprintln!("kept in {}", folder.display());
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The command line as a user types it: exit codes, messages, what is left behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+
+use support::{Bench, files, stderr, stdout};
+
+const CONFIG: &str = r#"
+[[connection]]
+name = "contoso-seattle"
+prefixes = ["192.0.2.0/24"]
+origin_asns = [64510]
+"#;
+
+const SAMPLE: &str =
+    "{\"time\":\"2026-03-04T10:00:01Z\",\"ip\":\"192.0.2.7\",\"rtt_us\":21500,\"source\":\"probe\"}\n";
+
+fn configured() -> Bench {
+    let bench = Bench::empty();
+    bench.write("peerscope.toml", CONFIG);
+    bench
+}
+
+#[test]
+fn the_demo_finds_what_was_injected_and_keeps_silent_about_the_rest() {
+    let bench = Bench::with_demo_inputs();
+    let found = bench.ask(
+        "demo-lake",
+        "select rule, connection, culprit_asn, phase from incidents where connection is not null order by opened_at",
+    );
+    assert_eq!(
+        found,
+        [
+            "hijack_exact,contoso-seattle,64511,resolved",
+            "hijack_exact,fabrikam-madrid,64508,ignored",
+            "hijack_sub_prefix,fabrikam-london,65540,resolved",
+            "leak_own_as,contoso-redmond,64504,resolved",
+        ]
+    );
+    let again = bench.expect(0, &["demo", "--lake", "demo-lake"]);
+    let other = bench.expect(0, &["demo", "--lake", "other"]);
+    let without_names = |text: String| text.replace("demo-lake", "LAKE").replace("other", "LAKE");
+    assert_eq!(without_names(stdout(&again)), without_names(stdout(&other)), "the same bytes every run");
+    for line in ["nothing to see", "did not move", "DENY ALL", "both belong to Fabrikam"] {
+        assert!(stdout(&again).contains(line), "{line}");
+    }
+}
+
+#[test]
+fn damaged_input_is_told_with_its_offset_and_the_rest_is_done() {
+    let bench = Bench::with_demo_inputs();
+    let whole = fs::read(bench.path("in/updates.mrt")).unwrap();
+    bench.write("cut.mrt", &whole[..whole.len() - 7]);
+    let done = bench.expect(65, &["replay", "--config", "in/peerscope.toml", "--lake", "l", "cut.mrt"]);
+    assert!(stderr(&done).contains("cut.mrt: cut off at offset"), "{}", stderr(&done));
+    let refused = bench.ask("l", "select sum(refused), max(reasons[1]) from ledger");
+    assert_eq!(refused, ["1,truncated=1"]);
+    let mut flipped = whole.clone();
+    flipped[4] = 0xff;
+    bench.write("other.bin", &flipped);
+    let done = bench.expect(65, &["replay", "--config", "in/peerscope.toml", "--lake", "m", "other.bin"]);
+    assert!(stderr(&done).contains("neither MRT nor RTT samples"), "{}", stderr(&done));
+    assert!(!bench.path("m").exists(), "nothing was written");
+}
+
+#[test]
+fn empty_and_missing_files_leave_no_table_behind() {
+    let bench = configured();
+    bench.write("empty.mrt", "");
+    let done = bench.expect(65, &["replay", "--lake", "l", "empty.mrt", "missing.mrt"]);
+    assert!(stderr(&done).contains("empty.mrt: the file is empty"), "{}", stderr(&done));
+    assert!(stderr(&done).contains("missing.mrt: No such file"), "{}", stderr(&done));
+    assert!(!bench.path("l").exists());
+}
+
+#[test]
+fn lines_that_are_no_samples_are_counted_by_reason_and_the_rest_goes_on() {
+    let bench = configured();
+    let long = format!("{{\"time\":1,\"x\":\"{}\"}}\n", "y".repeat(2 << 20));
+    let mut lines = SAMPLE.as_bytes().to_vec();
+    lines.extend_from_slice(b"{\"time\":1\n\xff\xfe\n");
+    lines.extend_from_slice(SAMPLE.replace("21500", "-5").as_bytes());
+    lines.extend_from_slice(long.as_bytes());
+    lines.extend_from_slice(SAMPLE.replace("192.0.2.7", "198.51.100.7").as_bytes());
+    lines.extend_from_slice(SAMPLE.replace("21500", "null").trim_end().as_bytes());
+    bench.write("rtt.jsonl", lines);
+    let done = bench.expect(65, &["replay", "--lake", "l", "rtt.jsonl"]);
+    assert!(stderr(&done).contains("line 2:"), "{}", stderr(&done));
+    let ledger = "select read, accepted, unmatched, refused, array_to_string(reasons, ' ') from ledger";
+    assert_eq!(bench.ask("l", ledger), ["7,2,1,4,json=2 line_too_long=1 rtt_out_of_range=1"]);
+    assert_eq!(bench.ask("l", "select samples, lost, rtt_p50_us from latency"), ["1,1,21500"]);
+}
+
+#[test]
+fn a_configuration_error_names_its_place_and_exits_with_78() {
+    let bench = configured();
+    bench.write("bad.toml", CONFIG.replace("origin_asns", "origin_asn"));
+    let done = bench.expect(78, &["check", "--config", "bad.toml"]);
+    assert!(stderr(&done).contains("bad.toml:5:1: unknown key `origin_asn`, did you mean `origin_asns`?"));
+    bench.write("twice.toml", format!("{CONFIG}{}", CONFIG.replace("contoso", "fabrikam")));
+    let done = bench.expect(78, &["replay", "--config", "twice.toml", "x"]);
+    assert!(stderr(&done).contains("(first at twice.toml:4:13)"), "{}", stderr(&done));
+    bench.expect(78, &["check", "--config", "missing.toml"]);
+    let done = bench.expect(0, &["check"]);
+    assert!(stdout(&done).starts_with("configuration is valid: 1 connections, 1 prefixes"));
+    bench.write("ref.toml", format!("{CONFIG}[reference]\norganisations = \"o.csv\"\n"));
+    bench.write("o.csv", "x;y\n");
+    let done = bench.expect(78, &["check", "--config", "ref.toml"]);
+    assert!(stderr(&done).contains("o.csv: line 1: \"x;y\" is not"), "{}", stderr(&done));
+}
+
+#[test]
+fn a_lake_takes_one_replay_and_refuses_another() {
+    let bench = configured();
+    bench.write("a.jsonl", SAMPLE);
+    bench.write("b.jsonl", SAMPLE.replace("21500", "9"));
+    bench.expect(0, &["replay", "--lake", "l", "a.jsonl"]);
+    let before = files(&bench.path("l"));
+    let done = bench.expect(0, &["replay", "--lake", "l", "a.jsonl"]);
+    assert!(stdout(&done).starts_with("nothing to do"));
+    let done = bench.expect(1, &["replay", "--lake", "l", "b.jsonl"]);
+    assert!(stderr(&done).contains("take another --lake"), "{}", stderr(&done));
+    assert_eq!(before, files(&bench.path("l")), "a refused replay changes nothing");
+    bench.write("notes.txt", "mine");
+    let done = bench.expect(1, &["replay", "--lake", ".", "a.jsonl"]);
+    assert!(stderr(&done).contains("is not a lake and not empty"), "{}", stderr(&done));
+}
+
+#[test]
+fn findings_are_listed_and_shown_with_their_reasons() {
+    let bench = Bench::with_demo_inputs();
+    let list = ["findings", "list", "--lake", "demo-lake", "--kind", "hijack", "--format", "csv"];
+    let done = bench.expect(0, &list);
+    let lines: Vec<String> = stdout(&done).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    let with_code: Vec<&str> = list.into_iter().chain(["--exit-code"]).collect();
+    bench.expect(3, &with_code);
+    bench.expect(0, &["findings", "list", "--lake", "demo-lake", "--open", "--exit-code"]);
+    let id = bench.ask("demo-lake", "select finding_id from incidents where rule = 'hijack_exact' and phase = 'resolved'");
+    let done = bench.expect(0, &["findings", "show", "--lake", "demo-lake", &id[0][..8]]);
+    for part in ["transitions", "score", "witnesses", "AS64511 announces 192.0.2.0/24"] {
+        assert!(stdout(&done).contains(part), "{part}:\n{}", stdout(&done));
+    }
+    bench.expect(1, &["findings", "show", "--lake", "demo-lake", "zzz"]);
+}
+
+#[test]
+fn decode_counts_elements_as_tab_separated_values() {
+    let bench = Bench::with_demo_inputs();
+    let done = bench.expect(0, &["decode", "--format", "count", "in/rib.mrt", "in/updates.mrt"]);
+    let text = stdout(&done);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("file\trecords\telements\tannounced\twithdrawn\trefused"));
+    let rib: Vec<&str> = lines.next().unwrap().split('\t').collect();
+    assert_eq!((rib[0], rib[4], rib[5]), ("in/rib.mrt", "0", "0"));
+    assert_eq!(rib[2], rib[3]);
+    bench.expect(65, &["decode", "missing.mrt"]);
+    bench.expect(2, &["decode"]);
+}
+
+#[test]
+fn completions_manual_and_descriptions_come_out() {
+    let bench = Bench::empty();
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["describe", "tables"],
+        &["describe", "metrics"],
+        &["describe", "sql-duckdb"],
+        &["--version"],
+    ] {
+        let done = bench.expect(0, arguments);
+        assert!(!done.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+/// The reference pages are made from the code; `PEERSCOPE_BLESS=1` writes them anew.
+#[test]
+fn the_reference_pages_are_what_describe_says() {
+    let bench = Bench::empty();
+    for (topic, page) in [("tables", "tables.md"), ("config", "config.md"), ("rules", "findings.md")] {
+        let path = format!("{}/docs/reference/{page}", env!("CARGO_MANIFEST_DIR"));
+        let said = stdout(&bench.expect(0, &["describe", topic]));
+        if std::env::var_os("PEERSCOPE_BLESS").is_some() {
+            fs::write(&path, &said).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(written, said, "{page} is not what `describe {topic}` says; PEERSCOPE_BLESS=1 mends it");
+    }
+}

@@ -1,0 +1,105 @@
+//! What the end-to-end tests share: the binary, a folder of its own for each, the simulated inputs.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A folder with the demo's inputs and their configuration.
+pub struct Bench {
+    /// Removed at the end.
+    pub folder: TempDir,
+}
+
+impl Bench {
+    /// The demo's inputs in a folder of their own.
+    pub fn with_demo_inputs() -> Self {
+        let bench = Self { folder: TempDir::new().unwrap() };
+        let done = bench.run(&["demo", "--lake", "demo-lake", "--keep-inputs", "in"]);
+        assert!(done.status.success(), "{}", stderr(&done));
+        bench
+    }
+
+    /// An empty folder.
+    pub fn empty() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file in the folder.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap();
+    }
+
+    /// The program, to be run in the folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peerscope"));
+        command.current_dir(self.folder.path()).args(arguments).env_remove("PEERSCOPE_CONFIG");
+        command
+    }
+
+    /// Runs the program in the folder.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs the program and insists on its exit code.
+    pub fn expect(&self, code: i32, arguments: &[&str]) -> Output {
+        let done = self.run(arguments);
+        let told = format!("{arguments:?}\n{}{}", stdout(&done), stderr(&done));
+        assert_eq!(done.status.code(), Some(code), "{told}");
+        done
+    }
+
+    /// Rows of a query as CSV, without the header.
+    pub fn ask(&self, lake: &str, sql: &str) -> Vec<String> {
+        let done = self.expect(0, &["sql", "--lake", lake, "--format", "csv", "-c", sql]);
+        stdout(&done).lines().skip(1).map(str::to_owned).collect()
+    }
+}
+
+/// Every file of a folder with its bytes.
+pub fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                all.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Asserts that two lakes hold the same files with the same bytes.
+pub fn assert_same_files(left: &Path, right: &Path) {
+    let (left, right) = (files(left), files(right));
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&left), names(&right));
+    for (name, bytes) in &left {
+        assert_eq!(Some(bytes), right.get(name), "{name} differs");
+    }
+}
+
+/// What a run printed.
+pub fn stdout(done: &Output) -> String {
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// What a run told on the side.
+pub fn stderr(done: &Output) -> String {
+    String::from_utf8_lossy(&done.stderr).into_owned()
+}
