@@ -26,6 +26,9 @@ pub enum ReplayError {
     /// Nothing to read.
     #[error("no input that can be read")]
     NoInput,
+    /// A path that is named and cannot be read: a typing error must not become a lake.
+    #[error("{0}; nothing was written")]
+    Unreadable(DiscoverError),
     /// A reference file is refused.
     #[error("{path}: {error}", path = path.display())]
     Reference {
@@ -89,7 +92,7 @@ pub fn replay(
     request: &Request<'_>,
     progress: impl Fn(Timestamp, u64) + Send + 'static,
 ) -> Result<Outcome, ReplayError> {
-    let (inputs, mut problems) = discover(request.paths);
+    let (inputs, mut problems) = discover(request.paths)?;
     if inputs.is_empty() {
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         return Err(ReplayError::NoInput);
@@ -109,7 +112,7 @@ pub fn replay(
             nothing_to_do: true,
             rows: end.rows,
             report: ArchiveReport::default(),
-            problems: Vec::new(),
+            problems: end.damaged,
         });
     }
     note_contents(&store, request.config)?;
@@ -172,20 +175,16 @@ impl Progress for FromTheStart {
 }
 
 /// Finds and recognises the inputs; equal contents are read once.
-fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<String>) {
+///
+/// # Errors
+/// [`ReplayError::Unreadable`] for a path that cannot be read.
+fn discover(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), ReplayError> {
     let mut inputs: Vec<Found> = Vec::new();
     let mut problems = Vec::new();
     let mut seen: BTreeSet<[u8; 32]> = BTreeSet::new();
     for path in paths {
         let is_named = !path.is_dir();
-        let files = match files_of(path) {
-            Ok(files) => files,
-            Err(error) => {
-                problems.push(error.to_string());
-                continue;
-            }
-        };
-        for file in files {
+        for file in files_of(path).map_err(ReplayError::Unreadable)? {
             match recognise(&file) {
                 Ok(found) if seen.insert(found.content_hash) => inputs.push(found),
                 Ok(found) => {
@@ -194,21 +193,22 @@ fn discover(paths: &[PathBuf]) -> (Vec<Found>, Vec<String>) {
                 Err(error @ DiscoverError::Unknown { .. }) if !is_named => {
                     tracing::warn!(%error, "passed over");
                 }
+                Err(error @ DiscoverError::Io { .. }) => {
+                    return Err(ReplayError::Unreadable(error));
+                }
                 Err(error) => problems.push(error.to_string()),
             }
         }
     }
     inputs.sort_by(|a, b| a.content_hash.cmp(&b.content_hash));
-    (inputs, problems)
+    Ok((inputs, problems))
 }
 
 /// Reads the reference files that this version knows, with their content hashes.
 ///
 /// # Errors
 /// [`ReplayError::Reference`] with the file and the line.
-pub fn load_reference(
-    config: &ReferenceConfig,
-) -> Result<(Reference, Vec<String>), ReplayError> {
+pub fn load_reference(config: &ReferenceConfig) -> Result<(Reference, Vec<String>), ReplayError> {
     let mut hashes = Vec::new();
     let mut reference = Reference::default();
     if let Some(path) = &config.as_relationships {

@@ -38,7 +38,10 @@ fn any_number_of_shards_gives_the_same_rows() {
         ("route_updates", "event_time, source, source_offset, peer_ip, prefix, action"),
         ("latency", "connection, prefix, source, window_start"),
         ("findings", "time, finding_id, sequence"),
-        ("evidence", "finding_id, sequence, term, collector, peer_asn, source, source_offset, detail"),
+        (
+            "evidence",
+            "finding_id, sequence, term, collector, peer_asn, source, source_offset, detail",
+        ),
         ("sessions", "time, collector, source, source_offset, state"),
         ("connections", "version, connection, prefix"),
     ];

@@ -32,7 +32,9 @@ fn a_killed_replay_started_again_leaves_the_files_of_an_undisturbed_one() {
         let mut child = start(&bench);
         // Spread over the whole run, the end with its commits more densely.
         let share = f64::from((kill * 7 + 3) % kills) / f64::from(kills);
-        std::thread::sleep(whole.mul_f64(share.sqrt() * 1.05) + Duration::from_micros(u64::from(kill)));
+        std::thread::sleep(
+            whole.mul_f64(share.sqrt() * 1.05) + Duration::from_micros(u64::from(kill)),
+        );
         interrupted += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();

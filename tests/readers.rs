@@ -11,12 +11,7 @@ use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const VIEWS: [&str; 4] = [
-    "incidents",
-    "latency_final",
-    "latency_quantiles",
-    "open_findings",
-];
+const VIEWS: [&str; 4] = ["incidents", "latency_final", "latency_quantiles", "open_findings"];
 
 const FINDINGS: &str = "select finding_id, sequence, phase, kind, rule, severity, confidence, \
     prefix, connection, culprit_asn, witnesses, explanation \
@@ -59,13 +54,7 @@ fn the_stock_datafusion_cli_gives_our_answers() {
     };
     for question in questions() {
         let mut command = Command::new(&cli);
-        command.args([
-            "--quiet",
-            "--format",
-            "csv",
-            "-r",
-            "_peerscope/datafusion.sql",
-        ]);
+        command.args(["--quiet", "--format", "csv", "-r", "_peerscope/datafusion.sql"]);
         // Its shell closes with a line `\q`.
         let mut answer = ask(&mut command, &format!("{question};\n"));
         answer.retain(|line| line != "\\q");
@@ -91,11 +80,7 @@ fn questions() -> [String; 3] {
     let counts =
         relations.map(|name| format!("select '{name}' as name, count(*) as n from {name}"));
     let counts = counts.collect::<Vec<_>>().join(" union all ");
-    [
-        format!("{counts} order by name"),
-        FINDINGS.to_owned(),
-        P95.to_owned(),
-    ]
+    [format!("{counts} order by name"), FINDINGS.to_owned(), P95.to_owned()]
 }
 
 /// The tables that the lake holds, as any engine finds them: folders with a partition.
@@ -105,17 +90,10 @@ fn tables() -> Vec<String> {
         let mut names = entries.map(|entry| entry.file_name());
         names.any(|name| name.to_string_lossy().starts_with("date="))
     };
-    let entries = fs::read_dir(lake())
-        .expect("the lake can be read")
-        .flatten();
+    let entries = fs::read_dir(lake()).expect("the lake can be read").flatten();
     let folders = entries.filter(|entry| holds_partition(&entry.path()));
-    let tables: Vec<_> = folders
-        .map(|entry| entry.file_name().to_string_lossy().into())
-        .collect();
-    assert!(
-        tables.len() >= 5,
-        "a lake of five tables or more: {tables:?}"
-    );
+    let tables: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into()).collect();
+    assert!(tables.len() >= 5, "a lake of five tables or more: {tables:?}");
     tables
 }
 
@@ -127,14 +105,8 @@ fn ours(question: &str) -> Vec<String> {
 
 /// Runs an engine in the lake and returns its CSV lines: a header and at least one row.
 fn ask(engine: &mut Command, input: &str) -> Vec<String> {
-    let piped = engine
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = piped
-        .current_dir(lake())
-        .spawn()
-        .expect("the engine starts");
+    let piped = engine.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.current_dir(lake()).spawn().expect("the engine starts");
     let mut stdin = child.stdin.take().expect("stdin is piped");
     // An engine that does not listen has its answer in its arguments.
     stdin.write_all(input.as_bytes()).ok();
@@ -143,10 +115,7 @@ fn ask(engine: &mut Command, input: &str) -> Vec<String> {
     let answer = String::from_utf8(output.stdout).expect("an answer is text");
     let lines: Vec<String> = answer.lines().map(str::to_owned).collect();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && lines.len() > 1,
-        "{answer}\n{complaint}"
-    );
+    assert!(output.status.success() && lines.len() > 1, "{answer}\n{complaint}");
     lines
 }
 
@@ -157,12 +126,7 @@ fn lake() -> &'static Path {
         let lake = Path::new(env!("CARGO_TARGET_TMPDIR")).join("readers");
         fs::remove_dir_all(&lake).ok();
         let mut demo = Command::new(env!("CARGO_BIN_EXE_peerscope"));
-        let made = demo
-            .arg("demo")
-            .arg("--lake")
-            .arg(&lake)
-            .output()
-            .expect("peerscope starts");
+        let made = demo.arg("demo").arg("--lake").arg(&lake).output().expect("peerscope starts");
         let complaint = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "peerscope demo: {complaint}");
         lake
@@ -173,18 +137,11 @@ fn lake() -> &'static Path {
 fn tool(name: &str, path: &str) -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
     let tools = std::env::var_os("PEERSCOPE_TOOLS").map(PathBuf::from);
-    let found = tools
-        .or(target.map(|target| target.join("tools")))
-        .map(|tools| tools.join(path));
-    let installed = found
-        .filter(|path| path.exists())
-        .and_then(|path| absolute(path).ok());
+    let found = tools.or(target.map(|target| target.join("tools"))).map(|tools| tools.join(path));
+    let installed = found.filter(|path| path.exists()).and_then(|path| absolute(path).ok());
     if installed.is_none() {
         let missing = format!("{name} is not installed, run .ci/readers");
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "{missing}"
-        );
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{missing}");
         println!("skipped: {missing}");
     }
     installed

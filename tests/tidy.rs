@@ -49,9 +49,7 @@ const WORLD: [&str; 9] = [
 
 #[test]
 fn every_file_starts_by_saying_what_it_is() {
-    let silent = rust_files()
-        .into_iter()
-        .filter(|file| !file.text.starts_with("//!"));
+    let silent = rust_files().into_iter().filter(|file| !file.text.starts_with("//!"));
     report("starts without `//!`", silent.map(|file| file.path));
 }
 
@@ -82,10 +80,7 @@ fn no_function_is_longer_than_a_screen() {
 fn schemas_names_no_other_room_and_touches_no_world() {
     forbid(&["schemas/src"], &["ingest", "analytics", "peerscope"]);
     forbid(&["schemas/src"], &WORLD);
-    forbid(
-        &["schemas/src"],
-        &["io::Read", "io::Write", "stdin", "stdout", "stderr"],
-    );
+    forbid(&["schemas/src"], &["io::Read", "io::Write", "stdin", "stdout", "stderr"]);
 }
 
 #[test]
@@ -110,36 +105,23 @@ fn pure_rooms_do_no_io_and_read_no_clock() {
 #[test]
 fn lake_and_alert_know_nothing_of_detection() {
     let outlets = ["analytics/src/lake", "analytics/src/alert"];
-    forbid(
-        &outlets,
-        &["crate::detect", "crate::rib", "super::detect", "super::rib"],
-    );
+    forbid(&outlets, &["crate::detect", "crate::rib", "super::detect", "super::rib"]);
 }
 
 #[test]
 fn a_wall_clock_is_read_in_sources_and_telemetry_only() {
-    forbid_outside(
-        &["ingest/src/source", "src/telemetry"],
-        &["SystemTime::now"],
-    );
+    forbid_outside(&["ingest/src/source", "src/telemetry"], &["SystemTime::now"]);
 }
 
 #[test]
 fn heavy_libraries_stay_in_their_room() {
     let homes = [
-        (
-            "datafusion",
-            ["analytics/Cargo.toml", "Cargo.toml"].as_slice(),
-        ),
+        ("datafusion", ["analytics/Cargo.toml", "Cargo.toml"].as_slice()),
         ("maxminddb", &["analytics/Cargo.toml"]),
         ("rdkafka", &["ingest/Cargo.toml"]),
     ];
-    let manifests = [
-        "Cargo.toml",
-        "schemas/Cargo.toml",
-        "ingest/Cargo.toml",
-        "analytics/Cargo.toml",
-    ];
+    let manifests =
+        ["Cargo.toml", "schemas/Cargo.toml", "ingest/Cargo.toml", "analytics/Cargo.toml"];
     let strays = manifests.into_iter().flat_map(|manifest| {
         let named = dependencies(manifest);
         let strays = homes
@@ -160,11 +142,7 @@ fn only_commands_print() {
 #[test]
 fn nothing_is_left_unfinished() {
     let macros = rust_files().into_iter().flat_map(|file| {
-        findings(
-            &file.path,
-            &file.code,
-            &["todo!", "unimplemented!", "#[ignore"],
-        )
+        findings(&file.path, &file.code, &["todo!", "unimplemented!", "#[ignore"])
     });
     let notes = text_files().into_iter().flat_map(|(path, text)| {
         findings(&path, &text, &[concat!("TO", "DO"), concat!("FIX", "ME")])
@@ -174,30 +152,19 @@ fn nothing_is_left_unfinished() {
 
 #[test]
 fn no_file_names_a_place_on_one_machine() {
-    let places = [
-        concat!("/wo", "rk/"),
-        concat!("/ro", "ot/"),
-        concat!("/ho", "me/"),
-    ];
-    let named = text_files()
-        .into_iter()
-        .flat_map(|(path, text)| findings(&path, &text, &places));
+    let places = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    let named = text_files().into_iter().flat_map(|(path, text)| findings(&path, &text, &places));
     report("a path of one machine", named);
 }
 
 #[test]
 fn every_relative_link_leads_somewhere() {
-    let pages = text_files()
-        .into_iter()
-        .filter(|(path, _)| path.ends_with(".md"));
+    let pages = text_files().into_iter().filter(|(path, _)| path.ends_with(".md"));
     let dead = pages.flat_map(|(path, text)| {
         let folder = root().join(&path);
         let folder = folder.parent().map(Path::to_path_buf).unwrap_or_default();
-        let dead = links(&text)
-            .into_iter()
-            .filter(move |link| !folder.join(link).exists());
-        dead.map(move |link| format!("{path}: {link}"))
-            .collect::<Vec<_>>()
+        let dead = links(&text).into_iter().filter(move |link| !folder.join(link).exists());
+        dead.map(move |link| format!("{path}: {link}")).collect::<Vec<_>>()
     });
     report("a link to nothing", dead);
 }
@@ -213,11 +180,7 @@ fn a_link_is_read_without_its_anchor_and_outside_code() {
 /// Fails with every violation, not with the first one.
 fn report(rule: &str, violations: impl IntoIterator<Item = String>) {
     let violations: Vec<String> = violations.into_iter().collect();
-    assert!(
-        violations.is_empty(),
-        "{rule}:\n  {}\n",
-        violations.join("\n  ")
-    );
+    assert!(violations.is_empty(), "{rule}:\n  {}\n", violations.join("\n  "));
 }
 
 /// No shipped code in these rooms names these words.
@@ -264,27 +227,14 @@ struct RustFile {
 
 fn rust_files() -> Vec<RustFile> {
     let folders = RUST_FOLDERS.map(|folder| format!("{folder}/"));
-    let ours = |path: &str| {
-        folders
-            .iter()
-            .any(|folder| path.starts_with(folder.as_str()))
-    };
+    let ours = |path: &str| folders.iter().any(|folder| path.starts_with(folder.as_str()));
     let files = text_files().into_iter();
     let rust = files.filter(|(path, _)| path.ends_with(".rs") && ours(path));
     rust.map(|(path, text)| {
         let code = code_of(&text);
         let is_test = path.ends_with("/tests.rs") || path.contains("/tests/");
-        let shipped = if is_test {
-            String::new()
-        } else {
-            without_tests(&code)
-        };
-        RustFile {
-            path,
-            text,
-            code,
-            shipped,
-        }
+        let shipped = if is_test { String::new() } else { without_tests(&code) };
+        RustFile { path, text, code, shipped }
     })
     .collect()
 }
@@ -295,10 +245,7 @@ fn text_files() -> Vec<(String, String)> {
     let ignored: BTreeSet<&str> = ignored.lines().map(|line| line.trim_matches('/')).collect();
     let mut paths = Vec::new();
     let top = entries(&root()).into_iter().filter(|path| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name != ".git" && !ignored.contains(name)
     });
     top.for_each(|path| walk(path, &mut paths));
@@ -327,34 +274,18 @@ fn root() -> PathBuf {
 }
 
 fn relative(path: &Path) -> String {
-    let inside = path
-        .strip_prefix(root())
-        .expect("every path was found under the root");
+    let inside = path.strip_prefix(root()).expect("every path was found under the root");
     let parts = inside.components().map(Component::as_os_str);
-    parts
-        .map(|part| part.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join("/")
+    parts.map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// The names under `[dependencies]` of a manifest. What only tests and builds need is not looked at.
 fn dependencies(manifest: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(manifest)).expect("every crate has a manifest");
-    let section = text
-        .lines()
-        .skip_while(|line| *line != "[dependencies]")
-        .skip(1);
+    let section = text.lines().skip_while(|line| *line != "[dependencies]").skip(1);
     let entries = section.take_while(|line| !line.starts_with('['));
-    let name = |line: &str| {
-        line.split(['.', ' ', '='])
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    entries
-        .filter(|line| line.starts_with(char::is_alphanumeric))
-        .map(name)
-        .collect()
+    let name = |line: &str| line.split(['.', ' ', '=']).next().unwrap_or_default().to_owned();
+    entries.filter(|line| line.starts_with(char::is_alphanumeric)).map(name).collect()
 }
 
 /// Targets of relative links and images, without anchors; fenced code is skipped.
@@ -362,10 +293,7 @@ fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for prose in page.split("```").step_by(2) {
         for (open, close) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
-            let targets = prose
-                .split(open)
-                .skip(1)
-                .filter_map(|rest| rest.split(close).next());
+            let targets = prose.split(open).skip(1).filter_map(|rest| rest.split(close).next());
             let paths = targets.filter_map(|target| target.split(['#', ' ']).next());
             let local = paths.filter(|path| !path.is_empty() && !path.contains(':'));
             found.extend(local.map(str::to_owned));

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
-use schemas::tables::{
-    ConnectionRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text,
-};
+use schemas::tables::{ConnectionRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text};
 use schemas::time::Timestamp;
 
 use crate::latency::window::{LatencyWindow, WINDOW_SECS};
@@ -25,8 +23,6 @@ pub struct Rows {
     pub ledger: Vec<LedgerRow>,
     /// `connections`
     pub connections: Vec<ConnectionRow>,
-    /// Samples that came after their window was final.
-    pub late: u64,
 }
 
 /// The connection that names a session, with the session's role.

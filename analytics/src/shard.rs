@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState, RouteEvent, SampleEvent};
+use schemas::batch::{
+    Account, Action, Content, Control, EventBatch, PeerState, RouteEvent, SampleEvent,
+};
 use schemas::bgp::PeerHeader;
 use schemas::finding::Transition;
 use schemas::registry::{Registry, Relation, Touch};
@@ -40,6 +42,8 @@ pub struct Shard {
     windows: Windows,
     closed: Vec<LatencyWindow>,
     touches: Vec<Touch>,
+    /// Samples that came after their window was final.
+    late: u64,
     /// Rows that wait for the lake.
     pub rows: Rows,
     /// Transitions that wait for `correlate`, in the order of the log.
@@ -67,6 +71,7 @@ impl Shard {
             windows: Windows::new(options.latency.clone()),
             closed: Vec::new(),
             touches: Vec::new(),
+            late: 0,
             rows: Rows::default(),
             transitions: Vec::new(),
             reached: Timestamp::MIN,
@@ -79,13 +84,13 @@ impl Shard {
             self.reached = self.reached.max(record.log_time);
             match record.content {
                 Content::Route(row) => {
-                    if let Some(route) = batch.routes.get(row as usize) {
-                        self.route(route, batch, record.log_time);
+                    if let Some(route) = batch.routes.get(row) {
+                        self.route(&route, batch, record.log_time);
                     }
                 }
                 Content::Sample(row) => {
-                    if let Some(sample) = batch.samples.get(row as usize) {
-                        self.sample(sample, batch);
+                    if let Some(sample) = batch.samples.get(row) {
+                        self.sample(&sample, batch);
                     }
                 }
                 Content::Control(index) => {
@@ -101,6 +106,16 @@ impl Shard {
     pub fn finish(&mut self) {
         self.windows.finish(&mut self.closed);
         self.write_windows();
+        let refused = std::mem::take(&mut self.detector.cases_refused);
+        let late = std::mem::take(&mut self.late);
+        let limits = [("latency windows", late, "late"), ("findings", refused, "cases_max")];
+        for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
+            self.rows.ledger.push(LedgerRow {
+                late: count,
+                reasons: vec![format!("{reason}={count}").into()],
+                ..ledger_row(&source.into(), &Account::default(), self.reached)
+            });
+        }
     }
 
     fn route(&mut self, route: &RouteEvent, batch: &EventBatch, log_time: Timestamp) {
@@ -167,7 +182,7 @@ impl Shard {
             rtt_us: sample.rtt_us,
         });
         if !counted {
-            self.rows.late += 1;
+            self.late += 1;
         }
     }
 
@@ -177,6 +192,7 @@ impl Shard {
                 if self.partition == 0 {
                     self.rows.connections.extend(rows::connections(registry, log_time));
                 }
+                self.detector.begin(log_time);
                 self.registry = Some(Arc::clone(registry));
             }
             Control::Tick { inputs, until } => {

@@ -3,8 +3,9 @@
 //! The data folder is `$PEERSCOPE_DATA`, else `../shared/data`; none of it is part of the project,
 //! and its `PROVENANCE.md` says where each file comes from.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
@@ -41,7 +42,7 @@ pub(crate) const ARCHIVES: [Archive; 3] = [
         sha256: "597efd0b508cd34003f04a1e3ba2ccf60f2b153747d321236dfe91cf15e1530c",
         elements: 577_740,
         is_cut: false,
-        present: ("177.154.84.0/22", 0),
+        present: ("177.154.84.0/22", 262_949),
     },
     Archive {
         name: "bgp-rs.updates.20190101.0000.gz",
@@ -50,7 +51,7 @@ pub(crate) const ARCHIVES: [Archive; 3] = [
         sha256: "35dd835a51525ef0cf16f0b85357b1133e96e169615642c7488253e3afc2f757",
         elements: 162_574,
         is_cut: false,
-        present: ("46.184.189.0/24", 0),
+        present: ("46.184.189.0/24", 51_375),
     },
     Archive {
         name: "pyasn.rib.20140523.0600_firstMB.bz2",
@@ -59,7 +60,7 @@ pub(crate) const ARCHIVES: [Archive; 3] = [
         sha256: "989f875dcb5d950a88c270b9dcf0fdf3639edb84fcc12219b5e98a9ea9416f0d",
         elements: 270_005,
         is_cut: true,
-        present: ("1.8.8.0/24", 0),
+        present: ("1.8.8.0/24", 38_345),
     },
 ];
 
@@ -68,13 +69,13 @@ impl Archive {
     pub(crate) fn find(&self) -> Result<PathBuf, String> {
         let folder = std::env::var_os("PEERSCOPE_DATA").map_or(PathBuf::from(DATA), PathBuf::from);
         let path = folder.join("mrt").join(self.name);
-        let contents = fs::read(&path)
+        let file = File::open(&path)
             .map_err(|_| "no such file: set PEERSCOPE_DATA to the data folder".to_owned())?;
-        let is_it = contents.len() as u64 == self.bytes && sha256(&contents) == self.sha256;
-        if !is_it {
+        let (bytes, sha256) = digest(file).map_err(|error| error.to_string())?;
+        if bytes != self.bytes || sha256 != self.sha256 {
             return Err("another file: its size or checksum differs".to_owned());
         }
-        absolute(&path)
+        path.canonicalize().map_err(|error| error.to_string())
     }
 
     /// A configuration of one connection: a prefix that is in the archive, and one that is not.
@@ -88,10 +89,19 @@ impl Archive {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    path.canonicalize().map_err(|error| error.to_string())
-}
-
-fn sha256(contents: &[u8]) -> String {
-    Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Size and checksum, without holding the file: see [`crate::world`] on memory.
+fn digest(file: File) -> io::Result<(u64, String)> {
+    let mut reader = BufReader::new(file);
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    loop {
+        let part = reader.fill_buf()?;
+        if part.is_empty() {
+            let digits = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            return Ok((bytes, digits));
+        }
+        hasher.update(part);
+        let came = part.len();
+        bytes += came as u64;
+        reader.consume(came);
+    }
 }

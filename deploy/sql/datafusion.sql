@@ -321,6 +321,7 @@ CREATE EXTERNAL TABLE evidence (
   "detail" VARCHAR NOT NULL,
   "collector" VARCHAR,
   "peer_asn" INT UNSIGNED,
+  "peer_ip" VARCHAR,
   "first_seen" TIMESTAMP(6) WITH TIME ZONE,
   "last_seen" TIMESTAMP(6) WITH TIME ZONE,
   "path_before" VARCHAR,

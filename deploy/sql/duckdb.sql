@@ -75,7 +75,7 @@ FROM read_parquet('findings/**/*.parquet', hive_partitioning = true, hive_types 
 -- one term or witness behind a finding
 CREATE OR REPLACE VIEW evidence AS
 SELECT "finding_id", "sequence", "tenant", "connection", "term", "weight", "detail", "collector",
-  "peer_asn", "first_seen", "last_seen", "path_before", "path_after", "source",
+  "peer_asn", "peer_ip", "first_seen", "last_seen", "path_before", "path_after", "source",
   "source_offset", date
 FROM read_parquet('evidence/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 

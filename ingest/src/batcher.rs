@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use schemas::batch::{
-    Content, Control, EventBatch, Record, RouteEvent, SampleEvent,
-};
+use schemas::batch::{Content, Control, EventBatch, Record, RouteEvent, SampleEvent};
 use schemas::bgp::{PathAttributes, PeerHeader};
 use schemas::log::LogError;
 use schemas::tables::Text;
@@ -157,12 +155,12 @@ impl Place<'_> {
 
     /// Places a route element.
     pub fn route(&mut self, route: RouteEvent) -> Content {
-        Content::Route(push(&mut self.batch.routes, route))
+        Content::Route(self.batch.routes.push(route))
     }
 
     /// Places a sample.
     pub fn sample(&mut self, sample: SampleEvent) -> Content {
-        Content::Sample(push(&mut self.batch.samples, sample))
+        Content::Sample(self.batch.samples.push(sample))
     }
 
     /// Places a control record.

@@ -13,6 +13,56 @@ use crate::sample::Statistic;
 use crate::tables::Text;
 use crate::time::Timestamp;
 
+/// Declares a row and the columns in which its kind lies: one vector a field, so that a fold reads
+/// what it needs and a column becomes an Arrow array without a copy.
+macro_rules! columns {
+    (
+        $(#[$row_meta:meta])*
+        pub struct $row:ident;
+        $(#[$columns_meta:meta])*
+        pub struct $columns:ident {
+            $( $(#[$meta:meta])* pub $field:ident: $type:ty, )+
+        }
+    ) => {
+        $(#[$row_meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $row { $( $(#[$meta])* pub $field: $type, )+ }
+
+        $(#[$columns_meta])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct $columns { $( $(#[$meta])* pub $field: Vec<$type>, )+ }
+
+        impl $columns {
+            /// Rows in it.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                columns!(@first self $($field)+).len()
+            }
+
+            /// Whether it has no row.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// Appends a row; its index.
+            pub fn push(&mut self, row: $row) -> u32 {
+                let index = u32::try_from(self.len()).unwrap_or(u32::MAX);
+                $( self.$field.push(row.$field); )+
+                index
+            }
+
+            /// The row of that index.
+            #[must_use]
+            pub fn get(&self, index: u32) -> Option<$row> {
+                let index = index as usize;
+                Some($row { $( $field: *self.$field.get(index)?, )+ })
+            }
+        }
+    };
+    (@first $self:ident $first:ident $($rest:ident)*) => { $self.$first };
+}
+
 /// What a BGP peer says of a prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
@@ -53,50 +103,56 @@ pub enum Content {
     Control(u32),
 }
 
-/// One route element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteEvent {
-    /// When it happened.
-    pub event_time: Timestamp,
-    /// Index of [`EventBatch::peers`].
-    pub peer: u32,
-    /// Index of [`EventBatch::sources`].
-    pub source: u32,
-    /// Record in that source.
-    pub source_offset: u64,
-    /// What the peer says.
-    pub action: Action,
-    /// Of which prefix.
-    pub prefix: Prefix,
-    /// ADD-PATH identifier (RFC 7911).
-    pub path_id: Option<u32>,
-    /// Index of [`EventBatch::attributes`]; none for a withdrawal.
-    pub attributes: Option<u32>,
-    /// What RFC 7606 made of the message.
-    pub disposition: Disposition,
-    /// Whether it comes from a table dump.
-    pub is_snapshot: bool,
-    /// Whether this copy is the one that makes rows.
-    pub writes: bool,
+columns! {
+    /// One route element.
+    pub struct RouteEvent;
+    /// Route elements in columns.
+    pub struct RouteColumns {
+        /// When it happened.
+        pub event_time: Timestamp,
+        /// Index of [`EventBatch::peers`].
+        pub peer: u32,
+        /// Index of [`EventBatch::sources`].
+        pub source: u32,
+        /// Record in that source.
+        pub source_offset: u64,
+        /// What the peer says.
+        pub action: Action,
+        /// Of which prefix.
+        pub prefix: Prefix,
+        /// ADD-PATH identifier (RFC 7911).
+        pub path_id: Option<u32>,
+        /// Index of [`EventBatch::attributes`]; none for a withdrawal.
+        pub attributes: Option<u32>,
+        /// What RFC 7606 made of the message.
+        pub disposition: Disposition,
+        /// Whether it comes from a table dump.
+        pub is_snapshot: bool,
+        /// Whether this copy is the one that makes rows.
+        pub writes: bool,
+    }
 }
 
-/// One sample, matched to its owners by ingest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SampleEvent {
-    /// When it was sent.
-    pub event_time: Timestamp,
-    /// Connection that counts it.
-    pub connection: ConnectionId,
-    /// Registered prefix that it falls into.
-    pub prefix: Prefix,
-    /// Index of [`EventBatch::sources`]: who measured.
-    pub source: u32,
-    /// Input it came from: windows close by the progress of inputs.
-    pub input: u32,
-    /// Round trip in microseconds; none for a lost probe.
-    pub rtt_us: Option<u32>,
-    /// What the value is.
-    pub statistic: Statistic,
+columns! {
+    /// One sample, matched to its owners by ingest.
+    pub struct SampleEvent;
+    /// Samples in columns.
+    pub struct SampleColumns {
+        /// When it was sent.
+        pub event_time: Timestamp,
+        /// Connection that counts it.
+        pub connection: ConnectionId,
+        /// Registered prefix that it falls into.
+        pub prefix: Prefix,
+        /// Index of [`EventBatch::sources`]: who measured.
+        pub source: u32,
+        /// Input it came from: windows close by the progress of inputs.
+        pub input: u32,
+        /// Round trip in microseconds; none for a lost probe.
+        pub rtt_us: Option<u32>,
+        /// What the value is.
+        pub statistic: Statistic,
+    }
 }
 
 /// State of a BGP session as its collector tells it (RFC 4271 §8.2.2 in RFC 6396 §4.4.1).
@@ -204,9 +260,9 @@ pub struct EventBatch {
     /// The records in order.
     pub records: Vec<Record>,
     /// Route elements.
-    pub routes: Vec<RouteEvent>,
+    pub routes: RouteColumns,
     /// Samples.
-    pub samples: Vec<SampleEvent>,
+    pub samples: SampleColumns,
     /// Control records.
     pub controls: Vec<Control>,
     /// Peers that the routes name.

@@ -95,7 +95,9 @@ pub enum RegistryError {
         second: usize,
     },
     /// A maximum length outside the prefix.
-    #[error("max_length {max_length} of {prefix} must lie between its length and its family's bits")]
+    #[error(
+        "max_length {max_length} of {prefix} must lie between its length and its family's bits"
+    )]
     MaxLength {
         /// The prefix.
         prefix: Prefix,
@@ -237,7 +239,8 @@ impl Registry {
     /// The shard of a connection.
     #[must_use]
     pub fn shard(&self, id: ConnectionId, partitions: u32) -> u32 {
-        self.connection(id).map_or(0, |connection| shard_of(connection.group().as_bytes(), partitions))
+        self.connection(id)
+            .map_or(0, |connection| shard_of(connection.group().as_bytes(), partitions))
     }
 
     /// The shard of a prefix that no connection owns.
@@ -276,7 +279,7 @@ fn check_watched(watched: &[WatchedAs]) -> Result<(), RegistryError> {
     Ok(())
 }
 
-/// `design.md` 9: one prefix, one owner, but for redundancy groups and routing domains.
+/// One prefix, one owner, but for redundancy groups and routing domains.
 fn check_owners(connections: &[Connection]) -> Result<(), RegistryError> {
     let mut seen: BTreeMap<(&str, Prefix), Vec<(usize, usize)>> = BTreeMap::new();
     for (c, connection) in connections.iter().enumerate() {
@@ -371,7 +374,10 @@ pub(crate) mod tests {
     fn a_prefix_touches_what_it_covers_and_what_covers_it() {
         let registry = Registry::new(
             1,
-            vec![connection("a", None, &["192.0.2.0/24"]), connection("b", None, &["192.0.2.64/26"])],
+            vec![
+                connection("a", None, &["192.0.2.0/24"]),
+                connection("b", None, &["192.0.2.64/26"]),
+            ],
             Vec::new(),
         )
         .unwrap();

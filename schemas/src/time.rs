@@ -16,7 +16,9 @@ pub const MICROS_PER_SEC: i64 = 1_000_000;
 pub const SECS_PER_DAY: i64 = 86_400;
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z. Shown as RFC 3339 in UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 

@@ -38,7 +38,10 @@ impl Check {
                 writeln!(out, "note: {name} registers no prefix, nothing will be seen of it")?;
             }
             if connection.origin_asns.is_none() && !connection.prefixes.is_empty() {
-                writeln!(out, "note: {name} names no origin_asns, they are learned from a table dump")?;
+                writeln!(
+                    out,
+                    "note: {name} names no origin_asns, they are learned from a table dump"
+                )?;
             }
         }
         for key in config.reference.unread() {

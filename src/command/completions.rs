@@ -1,5 +1,7 @@
 //! `peerscope completions` and `peerscope man`: made from the command line itself.
 
+use std::io::Write as _;
+
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
@@ -17,14 +19,11 @@ impl Completions {
     /// Runs the command.
     ///
     /// # Errors
-    /// Never; the generator writes to stdout.
+    /// If stdout fails.
     pub fn run(self) -> anyhow::Result<Ended> {
-        clap_complete::generate(
-            self.shell,
-            &mut Cli::command(),
-            "peerscope",
-            &mut std::io::stdout().lock(),
-        );
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "peerscope", &mut script);
+        std::io::stdout().lock().write_all(&script)?;
         Ok(Ended::Well)
     }
 }

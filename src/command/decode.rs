@@ -84,7 +84,8 @@ fn count(path: &Path) -> Counts {
             Ok(None) => break,
             Err(damage) => {
                 counts.refused += 1;
-                counts.problem = Some(damage.to_string());
+                let hint = if counts.records == 0 { "no MRT record at its start; " } else { "" };
+                counts.problem = Some(format!("{hint}{damage}"));
                 break;
             }
         };

@@ -114,7 +114,10 @@ impl Show {
         );
         let ids = Answer::of(&lake, &sql).await?;
         let Some(id) = ids.first() else {
-            anyhow::bail!("no finding starts with {}; `peerscope findings list` shows them", self.id);
+            anyhow::bail!(
+                "no finding starts with {}; `peerscope findings list` shows them",
+                self.id
+            );
         };
         anyhow::ensure!(ids.iter().count() == 1, "several findings start with {}", self.id);
         let text = page(&lake, id.text(0)).await?;
@@ -128,18 +131,30 @@ async fn page(lake: &analytics::sql::Lake, id: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     let quoted_id = quoted(id);
     let sql = format!(
-        "select rule, severity, confidence, score, explanation, connection, tenant, prefix, registered_prefix, \
+        "select rule, severity, confidence, round(score, 1), explanation, connection, tenant, prefix, registered_prefix, \
          culprit_asn, victim_asn, path_before, path_after, muted_by, config_hash from incidents \
          where finding_id = {quoted_id}"
     );
     if let Some(row) = Answer::of(lake, &sql).await?.first() {
         writeln!(text, "{}\n\n{}\n", id, row.text(4))?;
         let named = [
-            ("rule", 0), ("severity", 1), ("confidence", 2), ("score", 3), ("connection", 5), ("tenant", 6),
-            ("prefix", 7), ("registered prefix", 8), ("culprit", 9), ("victim", 10), ("path before", 11),
-            ("path after", 12), ("muted by", 13), ("settings", 14),
+            ("rule", 0),
+            ("severity", 1),
+            ("confidence", 2),
+            ("score", 3),
+            ("connection", 5),
+            ("tenant", 6),
+            ("prefix", 7),
+            ("registered prefix", 8),
+            ("culprit", 9),
+            ("victim", 10),
+            ("path before", 11),
+            ("path after", 12),
+            ("muted by", 13),
+            ("settings", 14),
         ];
-        for (name, column) in named.into_iter().filter(|(_, column)| !row.text(*column).is_empty()) {
+        for (name, column) in named.into_iter().filter(|(_, column)| !row.text(*column).is_empty())
+        {
             writeln!(text, "  {name:<18}{}", row.text(column))?;
         }
     }
@@ -150,7 +165,9 @@ async fn page(lake: &analytics::sql::Lake, id: &str) -> anyhow::Result<String> {
     writeln!(text, "\ntransitions")?;
     for row in Answer::of(lake, &sql).await?.iter() {
         let line = [row.text(1), row.text(2), row.text(3)].join("  ");
-        writeln!(text, "  {:>3}  {line}  score {}  {} peer ASes", row.text(0), row.text(4), row.text(5))?;
+        let score = row.number(4).unwrap_or_default();
+        let (sequence, witnesses) = (row.text(0), row.text(5));
+        writeln!(text, "  {sequence:>3}  {line}  score {score:.1}  witnesses {witnesses}")?;
     }
     let sql = format!(
         "select weight, term, detail from evidence where finding_id = {quoted_id} and term <> 'witness' \
@@ -163,7 +180,7 @@ async fn page(lake: &analytics::sql::Lake, id: &str) -> anyhow::Result<String> {
         writeln!(text, "  {weight:+5.1}  {:<16}{}", row.text(1), row.text(2))?;
     }
     let sql = format!(
-        "select first_seen, collector, peer_asn, path_before, path_after, source, source_offset from evidence \
+        "select first_seen, collector, peer_asn, path_before, path_after, source, source_offset, peer_ip from evidence \
          where finding_id = {quoted_id} and term = 'witness' order by first_seen, peer_asn, source_offset"
     );
     let witnesses = Answer::of(lake, &sql).await?;
@@ -181,9 +198,10 @@ fn witness(row: Cells<'_>, text: &mut String) -> std::fmt::Result {
     let before = if row.text(3).is_empty() { "no route" } else { row.text(3) };
     writeln!(
         text,
-        "  {}  AS{} at {}  {} record {}\n       before: {before}\n       after:  {}",
+        "  {}  AS{} {} at {}  {} record {}\n       before: {before}\n       after:  {}",
         row.text(0),
         row.text(2),
+        row.text(7),
         row.text(1),
         row.text(5),
         row.text(6),

@@ -144,12 +144,8 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     }
     eprintln!("peerscope: {error:#}");
     let is_config = error.is::<ConfigError>()
-        || matches!(
-            error.downcast_ref(),
-            Some(crate::replay::ReplayError::Reference { .. })
-        );
-    let is_damage =
-        matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
+        || matches!(error.downcast_ref(), Some(crate::replay::ReplayError::Reference { .. }));
+    let is_damage = matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
     ExitCode::from(match (is_config, is_damage) {
         (true, _) => exit::CONFIG,
         (_, true) => exit::DAMAGED,
@@ -159,9 +155,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// The reader of our output went away (`peerscope ... | head`): nobody is there to be told.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|cause| {
-        cause.kind() == std::io::ErrorKind::BrokenPipe
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(cli: Cli) -> anyhow::Result<Ended> {

@@ -62,16 +62,18 @@ async fn latency(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
                max(rtt_p95_us) from latency group by connection, prefix, m order by connection, prefix, m";
     let minutes = Answer::of(lake, sql).await?;
     let marks = marks(lake).await?;
-    writeln!(text, "LATENCY in milliseconds over the hour, and the 95th percentile minute by minute\n")?;
+    writeln!(
+        text,
+        "LATENCY in milliseconds over the hour, and the 95th percentile minute by minute\n"
+    )?;
     writeln!(
         text,
         "{:<20}{:<20}{:>6}{:>7}{:>7}{:>6}   10:00{:^50}11:00",
         "connection", "prefix", "p50", "p95", "p99", "loss", "p95 a minute"
     )?;
     for row in rows.iter() {
-        let of_row = |cells: &Cells<'_>| {
-            cells.text(0) == row.text(0) && cells.text(1) == row.text(1)
-        };
+        let of_row =
+            |cells: &Cells<'_>| cells.text(0) == row.text(0) && cells.text(1) == row.text(1);
         writeln!(
             text,
             "{:<20}{:<20}{:>6.1}{:>7.1}{:>7.1}{:>5.1}%   {}",
@@ -178,7 +180,8 @@ async fn terms(lake: &Lake, finding: &str) -> anyhow::Result<String> {
 /// What it cost: percentiles of the ten minutes before and of the time it lasted.
 async fn cost(lake: &Lake, row: Cells<'_>) -> anyhow::Result<String> {
     let (opened, closed) = (row.text(6), row.text(7));
-    let until = if closed.is_empty() { "timestamp '2100-01-01'".to_owned() } else { quoted(closed) };
+    let until =
+        if closed.is_empty() { "timestamp '2100-01-01'".to_owned() } else { quoted(closed) };
     let of = format!(
         "from latency where connection = {} and prefix = {}",
         quoted(row.text(10)),
@@ -203,11 +206,9 @@ async fn cost(lake: &Lake, row: Cells<'_>) -> anyhow::Result<String> {
     };
     let (before, during) = (Answer::of(lake, &before).await?, Answer::of(lake, &during).await?);
     let (Some(before), Some(during)) = (before.first(), during.first()) else { return Ok(ended) };
-    let change = |column: usize, unit: &str| {
-        match (before.number(column), during.number(column)) {
-            (Some(a), Some(b)) => format!("{a:.1} to {b:.1}{unit}"),
-            _ => "not measured".to_owned(),
-        }
+    let change = |column: usize, unit: &str| match (before.number(column), during.number(column)) {
+        (Some(a), Some(b)) => format!("{a:.1} to {b:.1}{unit}"),
+        _ => "not measured".to_owned(),
     };
     Ok(format!(
         "{ended}; it cost: median {}, p95 {}, loss {}",
@@ -217,78 +218,127 @@ async fn cost(lake: &Lake, row: Cells<'_>) -> anyhow::Result<String> {
     ))
 }
 
-/// The connection whose tail moved most while its medians stood still.
-async fn tail(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
-    let sql = "select f.connection, f.registered_prefix, f.opened_at, f.closed_at, c.redundancy_group \
-               from incidents f join (select distinct connection, redundancy_group from connections) c \
-               on c.connection = f.connection where f.kind = 'leak' order by f.opened_at limit 1";
-    let leaks = Answer::of(lake, sql).await?;
-    let Some(leak) = leaks.first() else { return Ok(()) };
-    let within = format!(
-        "window_start >= cast({} as timestamp) and window_start < cast({} as timestamp)",
-        quoted(leak.text(2)),
-        quoted(leak.text(3))
-    );
-    let of = format!(
-        "connection = {} and prefix = {}",
-        quoted(leak.text(0)),
-        quoted(leak.text(1))
-    );
-    let portal = Answer::of(
-        lake,
-        &format!("select avg(rtt_p50_us) / 1000.0 from latency where {of}"),
-    )
-    .await?;
-    let worst = Answer::of(
-        lake,
-        &format!(
+/// The first leak: where, when, and in which redundancy group.
+struct Leak {
+    connection: String,
+    group: String,
+    opened: String,
+    closed: String,
+    /// Rows of its prefix.
+    of: String,
+    /// Rows of the minutes that it lasted.
+    within: String,
+}
+
+impl Leak {
+    async fn first(lake: &Lake) -> anyhow::Result<Option<Self>> {
+        let sql = "select f.connection, f.registered_prefix, f.opened_at, f.closed_at, c.redundancy_group \
+                   from incidents f join (select distinct connection, redundancy_group from connections) c \
+                   on c.connection = f.connection where f.kind = 'leak' and f.closed_at is not null \
+                   order by f.opened_at limit 1";
+        let leaks = Answer::of(lake, sql).await?;
+        Ok(leaks.first().map(|row| {
+            let (opened, closed) = (row.text(2), row.text(3));
+            Self {
+                connection: row.text(0).to_owned(),
+                group: row.text(4).to_owned(),
+                opened: opened.to_owned(),
+                closed: closed.to_owned(),
+                of: format!("connection = {} and prefix = {}", quoted(row.text(0)), quoted(row.text(1))),
+                within: format!(
+                    "window_start >= cast({} as timestamp) and window_start < cast({} as timestamp)",
+                    quoted(opened),
+                    quoted(closed)
+                ),
+            }
+        }))
+    }
+
+    /// What an hourly average of medians says, beside the same without the leak.
+    async fn portal(&self, lake: &Lake) -> anyhow::Result<String> {
+        let Self { of, within, .. } = self;
+        let sql = format!(
+            "select avg(rtt_p50_us) / 1000.0, avg(rtt_p50_us) filter (where not ({within})) / 1000.0 \
+             from latency where {of}"
+        );
+        let answer = Answer::of(lake, &sql).await?;
+        let figures = answer.first().and_then(|row| Some((row.number(0)?, row.number(1)?)));
+        let Some((hour, without)) = figures else { return Ok("not measured".to_owned()) };
+        let verdict = if stands_still(without, hour) { "nothing to see" } else { "it shows" };
+        Ok(format!("{hour:.1} ms: {verdict} (without the leak {without:.1})"))
+    }
+
+    /// The minute whose tail is surest to have moved, beside the 95th percentile without the leak.
+    async fn worst_minute(&self, lake: &Lake) -> anyhow::Result<Option<String>> {
+        let Self { of, within, .. } = self;
+        let sql = format!(
             "select window_start, rtt_p95_us / 1000.0, p95_low_us / 1000.0, p95_high_us / 1000.0, \
-             rtt_p50_us / 1000.0, baseline from latency cross join (select \
-             hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0 as baseline from latency \
-             where {of} and not ({within})) where {of} and {within} \
-             and p95_low_us is not null order by p95_low_us desc, window_start limit 1"
-        ),
-    )
-    .await?;
-    let sibling = Answer::of(
-        lake,
-        &format!(
-            "select connection, hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0 from latency \
-             where {within} and connection in (select connection from connections where \
-             redundancy_group = {} and connection <> {}) group by connection order by connection limit 1",
-            quoted(leak.text(4)),
-            quoted(leak.text(0))
-        ),
-    )
-    .await?;
-    writeln!(text, "WHAT AN AVERAGE HIDES: {} from {} to {}\n", leak.text(0), clock(leak.text(2)), clock(leak.text(3)))?;
-    if let Some(portal) = portal.first() {
-        writeln!(
-            text,
-            "      hourly average of medians, as the portal shows it: {:.1} ms: nothing to see",
-            portal.number(0).unwrap_or_default()
-        )?;
+             rtt_p50_us / 1000.0, usual from latency cross join (select \
+             hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0 as usual from latency \
+             where {of} and not ({within})) where {of} and {within} and p95_low_us is not null \
+             order by p95_low_us desc, window_start limit 1"
+        );
+        let answer = Answer::of(lake, &sql).await?;
+        Ok(answer.first().map(|row| {
+            let figure = |column: usize| row.number(column).unwrap_or_default();
+            format!(
+                "our p95 at {}: {:.1} ms (95 % interval {:.1} to {:.1}), median {:.1}; p95 without the leak {:.1}",
+                clock(row.text(0)),
+                figure(1),
+                figure(2),
+                figure(3),
+                figure(4),
+                figure(5)
+            )
+        }))
     }
-    if let Some(worst) = worst.first() {
-        let figure = |column: usize| worst.number(column).unwrap_or_default();
-        writeln!(
-            text,
-            "      our p95 of {}: {:.1} ms (95 % interval {:.1} to {:.1}), median {:.1}; p95 outside the leak: {:.1} ms",
-            minute(worst.text(0), 16),
-            figure(1),
-            figure(2),
-            figure(3),
-            figure(4),
-            figure(5)
-        )?;
+
+    /// The 95th percentile of a sibling over the same minutes and the others.
+    async fn sibling(&self, lake: &Lake) -> anyhow::Result<Option<String>> {
+        let p95 = |filter: &str| {
+            format!(
+                "hdr_quantile(hdr_merge(hist_bucket, hist_count) filter (where {filter}), 0.95) / 1000.0"
+            )
+        };
+        let before = format!(
+            "window_start < cast({opened} as timestamp) and window_start >= cast({opened} as timestamp) \
+             - interval '10 minutes'",
+            opened = quoted(&self.opened)
+        );
+        let sql = format!(
+            "select connection, {}, {} from latency where connection in (select connection from connections \
+             where redundancy_group = {} and connection <> {}) group by connection order by connection limit 1",
+            p95(&self.within),
+            p95(&before),
+            quoted(&self.group),
+            quoted(&self.connection)
+        );
+        let answer = Answer::of(lake, &sql).await?;
+        Ok(answer.first().and_then(|row| {
+            let (during, before) = (row.number(1)?, row.number(2)?);
+            let verdict = if stands_still(before, during) { "did not move" } else { "moved too" };
+            let name = row.text(0);
+            Some(format!(
+                "its sibling {name} {verdict}: p95 {during:.1} ms over the same minutes, {before:.1} before"
+            ))
+        }))
     }
-    if let Some(sibling) = sibling.first() {
-        writeln!(
-            text,
-            "      its sibling {} did not move: p95 {:.1} ms over the same minutes",
-            sibling.text(0),
-            sibling.number(1).unwrap_or_default()
-        )?;
+}
+
+/// Whether a figure stayed within a tenth of another.
+fn stands_still(before: f64, after: f64) -> bool {
+    (after - before).abs() <= 0.1 * before
+}
+
+/// What an average hides: the first leak's tail beside its hourly average of medians.
+async fn tail(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
+    let Some(leak) = Leak::first(lake).await? else { return Ok(()) };
+    let (from, to) = (clock(&leak.opened), clock(&leak.closed));
+    writeln!(text, "WHAT AN AVERAGE HIDES: the leak of {} from {from} to {to}\n", leak.connection)?;
+    let portal = leak.portal(lake).await?;
+    writeln!(text, "      hourly average of medians, as the portal shows it: {portal}")?;
+    for line in [leak.worst_minute(lake).await?, leak.sibling(lake).await?].into_iter().flatten() {
+        writeln!(text, "      {line}")?;
     }
     writeln!(text)?;
     Ok(())

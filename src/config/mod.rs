@@ -74,8 +74,12 @@ impl ReferenceConfig {
     /// Keys that are set and that this version does not read.
     #[must_use]
     pub fn unread(&self) -> Vec<&'static str> {
-        let later =
-            [("vrps", &self.vrps), ("aspas", &self.aspas), ("geoip", &self.geoip), ("edges", &self.edges)];
+        let later = [
+            ("vrps", &self.vrps),
+            ("aspas", &self.aspas),
+            ("geoip", &self.geoip),
+            ("edges", &self.edges),
+        ];
         later.into_iter().filter(|(_, path)| path.is_some()).map(|(key, _)| key).collect()
     }
 }

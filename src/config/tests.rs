@@ -18,7 +18,8 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
 
 #[test]
 fn a_malformed_prefix_is_named_with_its_place() {
-    let told = refuse("[[connection]]\nname = \"a\"\nprefixes = [\"192.0.2.0/24\", \"192.0.2.7/24\"]\n");
+    let told =
+        refuse("[[connection]]\nname = \"a\"\nprefixes = [\"192.0.2.0/24\", \"192.0.2.7/24\"]\n");
     assert!(told.starts_with("c.toml:3:"), "{told}");
     assert!(told.contains("did you mean 192.0.2.0/24?"), "{told}");
 }
@@ -81,7 +82,10 @@ fn the_hash_knows_settings_and_no_path_and_no_order() {
     let other = ONE.replace("\"a\"", "\"b\"").replace("192.0.2.0", "198.51.100.0");
     let hash = |text: &str, path: &str| Config::parse(text, Path::new(path)).unwrap().hash();
     assert_eq!(hash(&two(ONE, &other), "c.toml"), hash(&two(&other, ONE), "/x/d.toml"));
-    assert_ne!(hash(ONE, "c.toml"), hash(&format!("{ONE}[latency]\nlateness_secs = 9\n"), "c.toml"));
+    assert_ne!(
+        hash(ONE, "c.toml"),
+        hash(&format!("{ONE}[latency]\nlateness_secs = 9\n"), "c.toml")
+    );
 }
 
 #[test]

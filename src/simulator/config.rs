@@ -17,12 +17,7 @@ use super::wire::edge_community;
 #[must_use]
 pub fn toml(scenario: &Scenario, topology: &Topology) -> String {
     let mut text = String::from(
-        "# A synthetic Internet, written by peerscope's simulator. Documentation ranges only.\n\
-         # The facts that belong to it, if you keep them as files:\n\
-         # [reference]\n\
-         # as_relationships = \"as-relationships.txt\"\n\
-         # organisations = \"organisations.csv\"\n\
-         # edges = \"edges.csv\"\n",
+        "# A synthetic Internet, written by peerscope's simulator. Documentation ranges only.\n",
     );
     for connection in &scenario.connections {
         write_connection(connection, &mut text);
@@ -41,22 +36,11 @@ fn write_connection(connection: &ConnectionPlan, text: &mut String) {
         text.push('\n');
     };
     line(format_args!("\n# {}\n[[connection]]", connection.comment));
-    line(format_args!(
-        "name = \"{}\"\ntenant = \"{}\"",
-        connection.name, connection.tenant
-    ));
-    line(format_args!(
-        "kind = \"{}\"\nstate = \"{}\"",
-        connection.kind, connection.state
-    ));
+    line(format_args!("name = \"{}\"\ntenant = \"{}\"", connection.name, connection.tenant));
+    line(format_args!("kind = \"{}\"\nstate = \"{}\"", connection.kind, connection.state));
     let (partner, partner_asn) = &connection.partner;
-    line(format_args!(
-        "partner = {{ name = \"{partner}\", asn = {} }}",
-        partner_asn.0
-    ));
-    let region = place
-        .region
-        .map(|region| format!("region = \"{region}\", "));
+    line(format_args!("partner = {{ name = \"{partner}\", asn = {} }}", partner_asn.0));
+    let region = place.region.map(|region| format!("region = \"{region}\", "));
     line(format_args!(
         "location = {{ country = \"{}\", {}latitude = {:?}, longitude = {:?} }}",
         place.country,
@@ -68,14 +52,8 @@ fn write_connection(connection: &ConnectionPlan, text: &mut String) {
         line(format_args!("site = \"{site}\""));
     }
     if !connection.labels.is_empty() {
-        let labels = connection
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key} = \"{value}\""));
-        line(format_args!(
-            "labels = {{ {} }}",
-            labels.collect::<Vec<_>>().join(", ")
-        ));
+        let labels = connection.labels.iter().map(|(key, value)| format!("{key} = \"{value}\""));
+        line(format_args!("labels = {{ {} }}", labels.collect::<Vec<_>>().join(", ")));
     }
     write_routing(connection, text);
 }
@@ -86,31 +64,17 @@ fn write_routing(connection: &ConnectionPlan, text: &mut String) {
         let _ = text.write_fmt(line);
         text.push('\n');
     };
-    let prefixes = connection
-        .prefixes
-        .iter()
-        .map(|plan| format!("\"{}\"", plan.prefix));
-    line(format_args!(
-        "prefixes = [{}]",
-        prefixes.collect::<Vec<_>>().join(", ")
-    ));
-    line(format_args!(
-        "origin_asns = {}",
-        numbers(&[connection.origin])
-    ));
+    let prefixes = connection.prefixes.iter().map(|plan| format!("\"{}\"", plan.prefix));
+    line(format_args!("prefixes = [{}]", prefixes.collect::<Vec<_>>().join(", ")));
+    line(format_args!("origin_asns = {}", numbers(&[connection.origin])));
     if !connection.upstreams.is_empty() {
-        line(format_args!(
-            "upstream_asns = {}",
-            numbers(&connection.upstreams)
-        ));
+        line(format_args!("upstream_asns = {}", numbers(&connection.upstreams)));
     }
     if let Some(group) = connection.redundancy_group {
         line(format_args!("redundancy_group = \"{group}\""));
     }
-    let known = connection
-        .sessions
-        .iter()
-        .filter_map(|session| session.role.map(|role| (session, role)));
+    let known =
+        connection.sessions.iter().filter_map(|session| session.role.map(|role| (session, role)));
     let sessions: Vec<String> = known
         .map(|(session, role)| {
             let (router, peer) = (&session.router, session.peer);

@@ -107,18 +107,11 @@ mod tests {
 
     #[test]
     fn known_distances_are_met_within_one_percent() {
-        for (from, to, km) in [
-            (&LONDON, &PARIS, 344),
-            (&SEATTLE, &TOKYO, 7_700),
-            (&SINGAPORE, &SEOUL, 4_680),
-        ] {
+        for (from, to, km) in
+            [(&LONDON, &PARIS, 344), (&SEATTLE, &TOKYO, 7_700), (&SINGAPORE, &SEOUL, 4_680)]
+        {
             let found = distance_km(from.point(), to.point());
-            assert!(
-                found.abs_diff(km) * 100 <= km,
-                "{} {} {found}",
-                from.name,
-                to.name
-            );
+            assert!(found.abs_diff(km) * 100 <= km, "{} {} {found}", from.name, to.name);
         }
         assert_eq!(distance_km(OSLO.point(), OSLO.point()), 0);
     }

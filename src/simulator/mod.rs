@@ -112,10 +112,7 @@ pub fn simulate(scenario: &Scenario) -> Simulation {
 /// The topology that [`simulate`] uses for a scenario.
 #[must_use]
 pub fn topology_of(scenario: &Scenario) -> Topology {
-    Topology::grow(
-        &scenario.topology,
-        &mut stream(scenario.seed, Stream::Topology),
-    )
+    Topology::grow(&scenario.topology, &mut stream(scenario.seed, Stream::Topology))
 }
 
 #[cfg(test)]

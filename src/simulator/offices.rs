@@ -49,24 +49,14 @@ pub const CHICAGO_PRIMARY: Ipv4Addr = peer(206);
 pub const PARIS_SESSION: Ipv4Addr = peer(209);
 
 /// Contoso's second office, half an hour's drive from the first.
-const REDMOND: Metro = Metro {
-    code: "rdm",
-    name: "Redmond",
-    latitude: 47.67,
-    longitude: -122.12,
-    ..SEATTLE
-};
+const REDMOND: Metro =
+    Metro { code: "rdm", name: "Redmond", latitude: 47.67, longitude: -122.12, ..SEATTLE };
 
 /// A prefix of 2001:db8::/32 by its third group.
 #[must_use]
 pub const fn v6(group: u16, length: u8) -> Prefix {
     let [high, low] = group.to_be_bytes();
-    Prefix::v6(
-        [
-            0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-        length,
-    )
+    Prefix::v6([0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], length)
 }
 
 /// The address of a peer of the collector by its last octet.
@@ -84,13 +74,7 @@ pub fn connections() -> Vec<ConnectionPlan> {
 /// A session at an edge; `role` as in [`SessionPlan`].
 fn session(host: u8, asn: Asn, edge: &'static Metro, role: Option<&'static str>) -> SessionPlan {
     let router = format!("edge-{}-{}", edge.code, host % 2 + 1);
-    SessionPlan {
-        router,
-        peer: peer(host),
-        asn,
-        role,
-        edge,
-    }
+    SessionPlan { router, peer: peer(host), asn, role, edge }
 }
 
 /// A connection with the habits of most: active, announced to its partner, one primary session.
@@ -126,18 +110,13 @@ fn connection(
 }
 
 fn plans(prefixes: &[Prefix]) -> Vec<PrefixPlan> {
-    prefixes
-        .iter()
-        .map(|prefix| PrefixPlan::new(*prefix, SAMPLES))
-        .collect()
+    prefixes.iter().map(|prefix| PrefixPlan::new(*prefix, SAMPLES)).collect()
 }
 
 /// Two offices of one company in one metro, through different partners.
 fn contoso() -> Vec<ConnectionPlan> {
-    let (litware, proseware) = (
-        ("Litware Transit", cast::LITWARE),
-        ("Proseware Networks", cast::PROSEWARE),
-    );
+    let (litware, proseware) =
+        (("Litware Transit", cast::LITWARE), ("Proseware Networks", cast::PROSEWARE));
     let seattle = (SEATTLE, &SEATTLE);
     let redmond = (REDMOND, &SEATTLE);
     let service = "peering_service";
@@ -148,28 +127,14 @@ fn contoso() -> Vec<ConnectionPlan> {
             redundancy_group: Some("contoso-west"),
             sources: vec!["probe-sea-1".into(), "probe-sea-2".into()],
             comment: "Contoso's head office; its sibling is the office in Redmond".into(),
-            ..connection(
-                "contoso-seattle",
-                service,
-                cast::CONTOSO,
-                litware,
-                seattle,
-                200,
-            )
+            ..connection("contoso-seattle", service, cast::CONTOSO, litware, seattle, 200)
         },
         ConnectionPlan {
             site: Some("office-redmond"),
             prefixes: plans(&[REDMOND_V4]),
             redundancy_group: Some("contoso-west"),
             comment: "Contoso's second office, same company, same edge, another partner".into(),
-            ..connection(
-                "contoso-redmond",
-                service,
-                cast::CONTOSO,
-                proseware,
-                redmond,
-                201,
-            )
+            ..connection("contoso-redmond", service, cast::CONTOSO, proseware, redmond, 201)
         },
     ]
 }
@@ -180,11 +145,7 @@ fn fabrikam() -> Vec<ConnectionPlan> {
     let wingtip = ("Wingtip Carrier", cast::WINGTIP);
     let straits = ("Straits Exchange", cast::STRAITS);
     let clients = vec![(v6(0x20, 48), 700), (LONDON_PART, 300)];
-    let london = PrefixPlan {
-        prefix: LONDON_V6,
-        clients,
-        samples_per_minute: SAMPLES,
-    };
+    let london = PrefixPlan { prefix: LONDON_V6, clients, samples_per_minute: SAMPLES };
     let mut singapore = connection(
         "fabrikam-singapore",
         "exchange_peering",
@@ -193,9 +154,7 @@ fn fabrikam() -> Vec<ConnectionPlan> {
         (SINGAPORE, &SINGAPORE),
         203,
     );
-    singapore
-        .sessions
-        .push(session(204, cast::HANGANG, &SEOUL, None));
+    singapore.sessions.push(session(204, cast::HANGANG, &SEOUL, None));
     vec![
         ConnectionPlan {
             prefixes: plans(&[LONDON_V4]).into_iter().chain([london]).collect(),
@@ -240,27 +199,13 @@ fn fabrikam_waiting() -> Vec<ConnectionPlan> {
             prefixes: plans(&[PARIS_V4]),
             announced: false,
             comment: "Being set up: the session may be up, DENY ALL accepts no route yet".into(),
-            ..connection(
-                "fabrikam-paris",
-                "direct_peering",
-                origin,
-                wingtip,
-                (PARIS, &PARIS),
-                209,
-            )
+            ..connection("fabrikam-paris", "direct_peering", origin, wingtip, (PARIS, &PARIS), 209)
         },
         ConnectionPlan {
             state: "PendingRemove",
             prefixes: plans(&[OSLO_V6]),
             comment: "On its way out: its withdrawal is no news".into(),
-            ..connection(
-                "fabrikam-oslo",
-                "direct_peering",
-                origin,
-                wingtip,
-                (OSLO, &OSLO),
-                210,
-            )
+            ..connection("fabrikam-oslo", "direct_peering", origin, wingtip, (OSLO, &OSLO), 210)
         },
     ]
 }
@@ -272,17 +217,9 @@ fn northwind() -> Vec<ConnectionPlan> {
     let pacific = ("Pacific Reach", cast::PACIFIC);
     let circuit = "expressroute_circuit";
     let reseller = &[("reseller", "tailspin"), ("model", "connect-through")];
-    let mut chicago = connection(
-        "northwind-chicago",
-        circuit,
-        origin,
-        tailspin,
-        (CHICAGO, &CHICAGO),
-        206,
-    );
-    chicago
-        .sessions
-        .push(session(207, cast::ALPINE, &DALLAS, Some("backup")));
+    let mut chicago =
+        connection("northwind-chicago", circuit, origin, tailspin, (CHICAGO, &CHICAGO), 206);
+    chicago.sessions.push(session(207, cast::ALPINE, &DALLAS, Some("backup")));
     chicago.upstreams.push(cast::ALPINE);
     vec![
         ConnectionPlan {
@@ -299,14 +236,7 @@ fn northwind() -> Vec<ConnectionPlan> {
             prefixes: plans(&[DENVER_V4]),
             redundancy_group: Some("northwind-central"),
             comment: "The same reseller's circuit in Denver, the sibling of Chicago".into(),
-            ..connection(
-                "northwind-denver",
-                circuit,
-                origin,
-                tailspin,
-                (DENVER, &DENVER),
-                208,
-            )
+            ..connection("northwind-denver", circuit, origin, tailspin, (DENVER, &DENVER), 208)
         },
         ConnectionPlan {
             prefixes: plans(&[v6(0x80, 48)]),

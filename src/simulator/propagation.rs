@@ -74,18 +74,11 @@ pub fn propagate(
     announcements: &[Announcement],
     leaker: Option<AsIndex>,
 ) -> Routes {
-    let mut routes = Routes {
-        announcements: announcements.to_vec(),
-        leaker,
-        best: vec![None; topology.len()],
-    };
+    let mut routes =
+        Routes { announcements: announcements.to_vec(), leaker, best: vec![None; topology.len()] };
     let mut dirty = vec![false; topology.len()];
     for (number, announcement) in announcements.iter().enumerate() {
-        let own = Route {
-            class: RouteClass::Own,
-            hops: Vec::new(),
-            announcement: number as u16,
-        };
+        let own = Route { class: RouteClass::Own, hops: Vec::new(), announcement: number as u16 };
         routes.put(announcement.origin, Some(own));
         mark(topology, announcement.origin, &mut dirty);
     }
@@ -95,11 +88,7 @@ pub fn propagate(
             .indices()
             .zip(&asked)
             .filter(|(_, asked)| **asked)
-            .filter_map(|(index, _)| {
-                routes
-                    .reconsider(topology, index)
-                    .map(|route| (index, route))
-            })
+            .filter_map(|(index, _)| routes.reconsider(topology, index).map(|route| (index, route)))
             .collect();
         if changes.is_empty() {
             break;
@@ -140,9 +129,8 @@ impl Routes {
             return None;
         }
         let offers = topology.neighbours(index).iter();
-        let best = offers
-            .filter_map(|neighbour| self.offer(topology, neighbour.index, index))
-            .min();
+        let best =
+            offers.filter_map(|neighbour| self.offer(topology, neighbour.index, index)).min();
         let next = best.and_then(|offer| self.accept(offer));
         (now != next.as_ref()).then_some(next)
     }
@@ -170,33 +158,21 @@ impl Routes {
             Relation::Provider => RouteClass::Customer,
         };
         let length = route.hops.len() + announcement.forged_tail.len();
-        Some(Offer {
-            class,
-            length,
-            asn: topology.asn(from),
-            from,
-        })
+        Some(Offer { class, length, asn: topology.asn(from), from })
     }
 
     fn accept(&self, offer: Offer) -> Option<Route> {
         let theirs = self.best(offer.from)?;
-        let hops = std::iter::once(offer.from)
-            .chain(theirs.hops.iter().copied())
-            .collect();
-        Some(Route {
-            class: offer.class,
-            hops,
-            announcement: theirs.announcement,
-        })
+        let hops = std::iter::once(offer.from).chain(theirs.hops.iter().copied()).collect();
+        Some(Route { class: offer.class, hops, announcement: theirs.announcement })
     }
 
     /// The routes an AS could fall back on, the best one left out, in the order it would try them.
     #[must_use]
     pub fn alternatives(&self, topology: &Topology, index: AsIndex) -> Vec<Route> {
         let offers = topology.neighbours(index).iter();
-        let mut offers: Vec<Offer> = offers
-            .filter_map(|neighbour| self.offer(topology, neighbour.index, index))
-            .collect();
+        let mut offers: Vec<Offer> =
+            offers.filter_map(|neighbour| self.offer(topology, neighbour.index, index)).collect();
         offers.sort_unstable();
         let chosen = self.best(index).and_then(|route| route.hops.first());
         let rest = offers.iter().filter(|offer| Some(&offer.from) != chosen);
@@ -209,9 +185,8 @@ impl Routes {
     pub fn path(&self, topology: &Topology, holder: AsIndex, route: &Route) -> Vec<Asn> {
         let tail = self.announcements.get(usize::from(route.announcement));
         let hops = std::iter::once(holder).chain(route.hops.iter().copied());
-        let forged = tail
-            .into_iter()
-            .flat_map(|announcement| announcement.forged_tail.iter().copied());
+        let forged =
+            tail.into_iter().flat_map(|announcement| announcement.forged_tail.iter().copied());
         hops.map(|hop| topology.asn(hop)).chain(forged).collect()
     }
 }
@@ -223,21 +198,12 @@ mod tests {
     use super::*;
 
     fn sample(seed: u64) -> Topology {
-        let plan = TopologyPlan {
-            tier_one: 6,
-            tier_two: 30,
-            stubs: 120,
-            named: Vec::new(),
-        };
+        let plan = TopologyPlan { tier_one: 6, tier_two: 30, stubs: 120, named: Vec::new() };
         Topology::grow(&plan, &mut Random::new(seed))
     }
 
     fn plain(origin: AsIndex) -> Announcement {
-        Announcement {
-            origin,
-            forged_tail: Vec::new(),
-            via: Vec::new(),
-        }
+        Announcement { origin, forged_tail: Vec::new(), via: Vec::new() }
     }
 
     #[test]
@@ -248,11 +214,7 @@ mod tests {
                 let routes = propagate(&topology, &[plain(origin)], None);
                 for index in topology.indices() {
                     let best = routes.best(index).expect("a route").clone();
-                    for route in routes
-                        .alternatives(&topology, index)
-                        .into_iter()
-                        .chain([best])
-                    {
+                    for route in routes.alternatives(&topology, index).into_iter().chain([best]) {
                         let path = routes.path(&topology, index, &route);
                         assert_eq!(topology.valley(&path), None, "{path:?}");
                     }
@@ -286,18 +248,12 @@ mod tests {
         let topology = sample(6);
         let stubs = topology.of_tier(Tier::Stub);
         let (attacker, owner) = (stubs[3], stubs[40]);
-        let forged = Announcement {
-            forged_tail: vec![topology.asn(owner)],
-            ..plain(attacker)
-        };
+        let forged = Announcement { forged_tail: vec![topology.asn(owner)], ..plain(attacker) };
         let routes = propagate(&topology, &[forged], None);
         assert!(routes.best(owner).is_none());
         let viewer = topology.of_tier(Tier::One)[0];
         let path = routes.path(&topology, viewer, routes.best(viewer).unwrap());
-        assert!(
-            path.ends_with(&[topology.asn(attacker), topology.asn(owner)]),
-            "{path:?}"
-        );
+        assert!(path.ends_with(&[topology.asn(attacker), topology.asn(owner)]), "{path:?}");
     }
 
     #[test]
@@ -309,18 +265,9 @@ mod tests {
             .find(|stub| topology.neighbours(*stub).len() > 1)
             .unwrap();
         let only = topology.neighbours(origin)[1].index;
-        let routes = propagate(
-            &topology,
-            &[Announcement {
-                via: vec![only],
-                ..plain(origin)
-            }],
-            None,
-        );
-        for index in topology
-            .indices()
-            .filter(|index| *index != origin && *index != only)
-        {
+        let routes =
+            propagate(&topology, &[Announcement { via: vec![only], ..plain(origin) }], None);
+        for index in topology.indices().filter(|index| *index != origin && *index != only) {
             let hops = &routes.best(index).unwrap().hops;
             assert_eq!(hops.get(hops.len() - 2), Some(&only));
         }

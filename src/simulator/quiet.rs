@@ -78,9 +78,7 @@ pub fn quiet_scenario(seed: u64, options: &QuietOptions) -> Scenario {
     scenario.connections = (0..connections)
         .zip(owners)
         .filter_map(|(number, owner)| {
-            let mine = (number..prefixes)
-                .step_by(connections as usize)
-                .map(quiet_prefix);
+            let mine = (number..prefixes).step_by(connections as usize).map(quiet_prefix);
             let plans = mine.map(|prefix| PrefixPlan::new(prefix, options.samples_per_minute));
             connection(&topology, number, *owner, plans.collect())
         })
@@ -92,12 +90,7 @@ pub fn quiet_scenario(seed: u64, options: &QuietOptions) -> Scenario {
 #[must_use]
 pub const fn quiet_prefix(number: u32) -> Prefix {
     let [high, low] = ((number % QUIET_PREFIXES_MAX) as u16).to_be_bytes();
-    Prefix::v6(
-        [
-            0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-        48,
-    )
+    Prefix::v6([0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 48)
 }
 
 fn connection(
@@ -109,13 +102,8 @@ fn connection(
     let system = topology.get(owner)?;
     let upstreams = topology.related(system.asn, Relation::Provider);
     let partner = *upstreams.first()?;
-    let name = topology
-        .get(topology.index_of(partner)?)?
-        .organisation
-        .clone();
-    let edge = METROS
-        .iter()
-        .find(|metro| metro.code == system.metro.code)?;
+    let name = topology.get(topology.index_of(partner)?)?.organisation.clone();
+    let edge = METROS.iter().find(|metro| metro.code == system.metro.code)?;
     Some(ConnectionPlan {
         name: format!("quiet-{number:05}"),
         tenant: format!("tenant-{}", number % 10),

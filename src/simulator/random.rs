@@ -26,12 +26,8 @@ impl Random {
     /// A stream of its own for one use: what another use draws does not move it.
     #[must_use]
     pub fn fork(&self, label: u64) -> Self {
-        let mut other = Self {
-            state: self.state ^ label.wrapping_mul(STEP).rotate_left(17),
-        };
-        Self {
-            state: other.word(),
-        }
+        let mut other = Self { state: self.state ^ label.wrapping_mul(STEP).rotate_left(17) };
+        Self { state: other.word() }
     }
 
     /// The next 64 bits.
@@ -85,11 +81,8 @@ mod tests {
     fn the_stream_is_that_of_the_reference() {
         let mut random = Random::new(1_234_567);
         let words: Vec<u64> = (0..3).map(|_| random.word()).collect();
-        let published = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let published =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(words, published);
     }
 
@@ -115,9 +108,6 @@ mod tests {
         let draws: Vec<f64> = (0..20_000).map(|_| random.normal()).collect();
         let mean = draws.iter().sum::<f64>() / 20_000.0;
         let variance = draws.iter().map(|x| x * x).sum::<f64>() / 20_000.0;
-        assert!(
-            mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.03 && (variance - 1.0).abs() < 0.05, "{mean} {variance}");
     }
 }

@@ -58,12 +58,7 @@ pub fn samples(scenario: &Scenario, random: &mut Random) -> Vec<u8> {
         .connections
         .iter()
         .filter(|connection| connection.state == "Active")
-        .flat_map(|connection| {
-            connection
-                .prefixes
-                .iter()
-                .map(move |plan| (connection, plan))
-        })
+        .flat_map(|connection| connection.prefixes.iter().map(move |plan| (connection, plan)))
         .map(|(connection, plan)| Traffic::of(scenario, connection, plan))
         .collect();
     let a_minute: u32 = traffic.iter().map(|one| one.samples_per_minute).sum();
@@ -86,10 +81,7 @@ impl<'a> Traffic<'a> {
     fn of(scenario: &Scenario, connection: &'a ConnectionPlan, plan: &'a PrefixPlan) -> Self {
         let place: Point = connection.place.point();
         let km = distance_km(place, connection.edge.point());
-        let sources = connection
-            .sources
-            .iter()
-            .zip([0, 180, 320, 90].iter().cycle());
+        let sources = connection.sources.iter().zip([0, 180, 320, 90].iter().cycle());
         let here = |effect: &Effect| {
             effect.prefix.covers(&plan.prefix) || plan.prefix.covers(&effect.prefix)
         };
@@ -99,10 +91,7 @@ impl<'a> Traffic<'a> {
             base_us: ACCESS_US + round_trip_us(km),
             longitude: connection.place.longitude,
             sources: sources.map(|(name, us)| (name.as_str(), *us)).collect(),
-            effects: scenario
-                .effects()
-                .filter(|(_, effect)| here(effect))
-                .collect(),
+            effects: scenario.effects().filter(|(_, effect)| here(effect)).collect(),
         }
     }
 
@@ -128,12 +117,7 @@ impl<'a> Traffic<'a> {
                 Some(Detour::Longer(extra_us)) => Some(clean_us + extra_us),
                 None => Some(clean_us),
             };
-            out.push(Sample {
-                millis,
-                address,
-                rtt_us,
-                source,
-            });
+            out.push(Sample { millis, address, rtt_us, source });
         }
     }
 
@@ -147,17 +131,12 @@ impl<'a> Traffic<'a> {
         }
         self.clients
             .first()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(block, _)| {
-                host(*block, random)
-            })
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |(block, _)| host(*block, random))
     }
 
     /// What an incident does to this sample; a detour varies by a tenth around its length.
     fn diverted(&self, time: Timestamp, address: IpAddr, random: &mut Random) -> Option<Detour> {
-        let mut now = self
-            .effects
-            .iter()
-            .filter(|(window, _)| window.contains(time));
+        let mut now = self.effects.iter().filter(|(window, _)| window.contains(time));
         let (_, effect) = now.find(|(_, effect)| effect.prefix.contains(address))?;
         if !random.chance(effect.share_permille) {
             None
@@ -179,9 +158,7 @@ enum Detour {
 
 /// An address among the first of a block, never the first or the last of an IPv4 one.
 fn host(block: Prefix, random: &mut Random) -> IpAddr {
-    let usable = (block.last() - block.first())
-        .saturating_sub(1)
-        .min(CLIENTS_MAX);
+    let usable = (block.last() - block.first()).saturating_sub(1).min(CLIENTS_MAX);
     let bits = block.first() + 1 + u128::from(random.below(usable as u64));
     match block.family() {
         Family::Ipv4 => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
@@ -198,22 +175,12 @@ fn daily_shape(time: Timestamp, longitude: f64) -> f64 {
 /// Samples of addresses that nobody registered: 203.0.113.112/28 and 2001:db8:7fff::/48.
 fn strangers(samples: u32, random: &mut Random, out: &mut Vec<Sample<'_>>) {
     let v4 = Prefix::v4([203, 0, 113, 112], 28);
-    let v6 = Prefix::v6(
-        [
-            0x20, 0x01, 0x0d, 0xb8, 0x7f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-        48,
-    );
+    let v6 = Prefix::v6([0x20, 0x01, 0x0d, 0xb8, 0x7f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 48);
     for _ in 0..samples {
         let address = host(if random.chance(500) { v4 } else { v6 }, random);
         let rtt_us = Some(random.between(20_000, 90_000) as u32);
         let millis = random.below(60_000) as u32;
-        out.push(Sample {
-            millis,
-            address,
-            rtt_us,
-            source: "probe-stray-1",
-        });
+        out.push(Sample { millis, address, rtt_us, source: "probe-stray-1" });
     }
 }
 
@@ -224,11 +191,7 @@ fn write(minute: Timestamp, samples: &[Sample<'_>], out: &mut Vec<u8>) {
     for sample in samples {
         let (secs, millis) = (sample.millis / 1000, sample.millis % 1000);
         out.extend_from_slice(stamp.as_bytes());
-        let _ = write!(
-            out,
-            "{secs:02}.{millis:03}Z\",\"ip\":\"{}\",\"rtt_us\":",
-            sample.address
-        );
+        let _ = write!(out, "{secs:02}.{millis:03}Z\",\"ip\":\"{}\",\"rtt_us\":", sample.address);
         let _ = match sample.rtt_us {
             Some(rtt_us) => write!(out, "{rtt_us}"),
             None => out.write_all(b"null"),

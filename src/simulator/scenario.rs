@@ -52,35 +52,21 @@ impl Scenario {
     /// The whole time.
     #[must_use]
     pub const fn window(&self) -> TimeWindow {
-        TimeWindow {
-            start: self.start,
-            end: self.start.plus_secs(self.minutes as i64 * 60),
-        }
+        TimeWindow { start: self.start, end: self.start.plus_secs(self.minutes as i64 * 60) }
     }
 
     /// What happens to routes and sessions, and when.
     pub fn injections(&self) -> impl Iterator<Item = (TimeWindow, &Injection)> {
-        let loud = self
-            .incidents
-            .iter()
-            .map(|incident| (incident.window, &incident.injections));
-        let silent = self
-            .silences
-            .iter()
-            .map(|silence| (silence.window, &silence.injections));
-        loud.chain(silent)
-            .flat_map(|(window, all)| all.iter().map(move |one| (window, one)))
+        let loud = self.incidents.iter().map(|incident| (incident.window, &incident.injections));
+        let silent = self.silences.iter().map(|silence| (silence.window, &silence.injections));
+        loud.chain(silent).flat_map(|(window, all)| all.iter().map(move |one| (window, one)))
     }
 
     /// What happens to the samples, and when.
     pub fn effects(&self) -> impl Iterator<Item = (TimeWindow, Effect)> {
         let incidents = self.incidents.iter();
-        incidents.flat_map(|incident| {
-            incident
-                .effects
-                .iter()
-                .map(|effect| (incident.window, *effect))
-        })
+        incidents
+            .flat_map(|incident| incident.effects.iter().map(|effect| (incident.window, *effect)))
     }
 }
 
@@ -140,11 +126,7 @@ impl PrefixPlan {
     /// A prefix whose clients live at its beginning.
     #[must_use]
     pub fn new(prefix: Prefix, samples_per_minute: u32) -> Self {
-        Self {
-            prefix,
-            clients: vec![(prefix, 1000)],
-            samples_per_minute,
-        }
+        Self { prefix, clients: vec![(prefix, 1000)], samples_per_minute }
     }
 }
 

@@ -32,10 +32,7 @@ pub const START: Timestamp = Timestamp::from_secs(1_772_618_400);
 pub const MINUTES: u32 = 60;
 /// From one second of the story to another.
 const fn span(from_secs: i64, to_secs: i64) -> TimeWindow {
-    TimeWindow {
-        start: START.plus_secs(from_secs),
-        end: START.plus_secs(to_secs),
-    }
+    TimeWindow { start: START.plus_secs(from_secs), end: START.plus_secs(to_secs) }
 }
 
 /// The demo's scenario.
@@ -59,13 +56,7 @@ pub fn scenario(seed: u64) -> Scenario {
 }
 
 fn incidents() -> Vec<Incident> {
-    vec![
-        origin_hijack(),
-        forged_sub_prefix(),
-        route_leak(),
-        primary_lost(),
-        wrong_entry(),
-    ]
+    vec![origin_hijack(), forged_sub_prefix(), route_leak(), primary_lost(), wrong_entry()]
 }
 
 fn origin_hijack() -> Incident {
@@ -157,21 +148,10 @@ fn primary_lost() -> Incident {
         culprit: None,
         victim: cast::NORTHWIND,
         injections: vec![
-            Injection::Reroute {
-                prefixes,
-                via: vec![cast::ALPINE],
-            },
-            Injection::SessionDown {
-                peer: CHICAGO_PRIMARY,
-            },
+            Injection::Reroute { prefixes, via: vec![cast::ALPINE] },
+            Injection::SessionDown { peer: CHICAGO_PRIMARY },
         ],
-        effects: vec![
-            detour,
-            Effect {
-                prefix: CHICAGO_V6,
-                ..detour
-            },
-        ],
+        effects: vec![detour, Effect { prefix: CHICAGO_V6, ..detour }],
         story: "The session with Tailspin falls, Alpine carries the traffic through Dallas, Tailspin returns",
     }
 }
@@ -192,17 +172,8 @@ fn wrong_entry() -> Incident {
         registered_prefix: SINGAPORE_V4,
         culprit: Some(cast::HANGANG),
         victim: cast::FABRIKAM,
-        injections: vec![Injection::Reroute {
-            prefixes,
-            via: vec![cast::HANGANG],
-        }],
-        effects: vec![
-            detour,
-            Effect {
-                prefix: SINGAPORE_V6,
-                ..detour
-            },
-        ],
+        injections: vec![Injection::Reroute { prefixes, via: vec![cast::HANGANG] }],
+        effects: vec![detour, Effect { prefix: SINGAPORE_V6, ..detour }],
         story: "Singapore's traffic enters in Seoul, 4,680 km from its nearest edge, through AS65537",
     }
 }
@@ -214,9 +185,7 @@ fn silences() -> Vec<Silence> {
             window: span(2 * 60, 60 * 60),
             connection: Some("fabrikam-paris".into()),
             prefix: Some(PARIS_V4),
-            injections: vec![Injection::SessionUp {
-                peer: PARIS_SESSION,
-            }],
+            injections: vec![Injection::SessionUp { peer: PARIS_SESSION }],
             why: "the connection is validating: under DENY ALL an established session has no routes",
         },
         Silence {
@@ -236,9 +205,7 @@ fn silences() -> Vec<Silence> {
             window: span(52 * 60, 60 * 60),
             connection: Some("fabrikam-oslo".into()),
             prefix: Some(OSLO_V6),
-            injections: vec![Injection::Withdraw {
-                prefixes: vec![OSLO_V6],
-            }],
+            injections: vec![Injection::Withdraw { prefixes: vec![OSLO_V6] }],
             why: "the connection is being removed: its withdrawal is what was asked for",
         },
         Silence {

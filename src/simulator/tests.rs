@@ -28,13 +28,7 @@ impl World {
         let points = vantage::vantage_points(&scenario, &topology);
         let mut chance = stream(seed, Stream::News);
         let news = vantage::news(&scenario, &topology, &points, &timelines, &mut chance);
-        Self {
-            scenario,
-            topology,
-            timelines,
-            points,
-            news,
-        }
+        Self { scenario, topology, timelines, points, news }
     }
 
     fn demo(seed: u64) -> Self {
@@ -42,25 +36,12 @@ impl World {
     }
 
     fn incident(&self, kind: IncidentKind) -> &Incident {
-        self.scenario
-            .incidents
-            .iter()
-            .find(|incident| incident.kind == kind)
-            .unwrap()
+        self.scenario.incidents.iter().find(|incident| incident.kind == kind).unwrap()
     }
 
     fn routes(&self, prefix: Prefix, time: Timestamp) -> &Routes {
-        let timeline = self
-            .timelines
-            .iter()
-            .find(|timeline| timeline.prefix == prefix)
-            .unwrap();
-        &timeline
-            .states
-            .iter()
-            .rfind(|(since, _)| *since <= time)
-            .unwrap()
-            .1
+        let timeline = self.timelines.iter().find(|timeline| timeline.prefix == prefix).unwrap();
+        &timeline.states.iter().rfind(|(since, _)| *since <= time).unwrap().1
     }
 
     /// What the peers show for a prefix at a time, once it has spread.
@@ -83,10 +64,7 @@ impl World {
         }
         for one in self.news.iter().filter(|one| one.time < time) {
             match &one.news {
-                News::Route {
-                    prefix,
-                    path: Some(path),
-                } => {
+                News::Route { prefix, path: Some(path) } => {
                     table.insert((one.peer, *prefix), path.clone());
                 }
                 News::Route { prefix, path: None } => {
@@ -128,9 +106,7 @@ fn lines(rtt: &[u8]) -> Vec<Line> {
 
 /// Nearest-rank quantile of the round trips of a prefix in a window.
 fn quantile(lines: &[Line], prefix: Prefix, window: TimeWindow, permille: usize) -> u64 {
-    let mine = lines
-        .iter()
-        .filter(|line| window.contains(line.time) && prefix.contains(line.ip));
+    let mine = lines.iter().filter(|line| window.contains(line.time) && prefix.contains(line.ip));
     let mut values: Vec<u64> = mine.filter_map(|line| line.rtt_us).collect();
     values.sort_unstable();
     values[(values.len() * permille).div_ceil(1000).max(1) - 1]
@@ -153,30 +129,15 @@ fn every_path_is_valley_free_but_those_of_the_leak_which_bend_at_the_leaker() {
     let told_later = leak.window.end.plus_secs(40);
     let mut bent = BTreeSet::new();
     for one in &world.news {
-        let News::Route {
-            prefix,
-            path: Some(path),
-        } = &one.news
-        else {
+        let News::Route { prefix, path: Some(path) } = &one.news else {
             continue;
         };
         if *prefix == forged.prefix {
-            assert!(
-                path.ends_with(&[cast::PATH_FORGER, cast::FABRIKAM]),
-                "{path:?}"
-            );
-            assert_eq!(
-                world.topology.valley(&path[..path.len() - 1]),
-                None,
-                "{path:?}"
-            );
+            assert!(path.ends_with(&[cast::PATH_FORGER, cast::FABRIKAM]), "{path:?}");
+            assert_eq!(world.topology.valley(&path[..path.len() - 1]), None, "{path:?}");
         } else if let Some(at) = world.topology.valley(path) {
             assert_eq!(at, cast::CASCADIA, "{path:?}");
-            assert!(
-                leak.window.start <= one.time && one.time < told_later,
-                "{}",
-                one.time
-            );
+            assert!(leak.window.start <= one.time && one.time < told_later, "{}", one.time);
             bent.insert(*prefix);
         }
     }
@@ -195,15 +156,8 @@ fn the_leak_passes_from_one_configured_upstream_to_the_other() {
         assert_eq!(upstreams, [Asn(64_498), cast::PROSEWARE]);
         let shown = world.shown(leak.prefix, leak.window.start);
         let bends = [upstreams[0], cast::CASCADIA, upstreams[1]];
-        let bent = shown
-            .iter()
-            .filter(|path| path.windows(3).any(|hops| hops == bends))
-            .count();
-        assert!(
-            bent >= 3 && bent * 4 <= shown.len() * 3,
-            "seed {seed}: {bent} of {}",
-            shown.len()
-        );
+        let bent = shown.iter().filter(|path| path.windows(3).any(|hops| hops == bends)).count();
+        assert!(bent >= 3 && bent * 4 <= shown.len() * 3, "seed {seed}: {bent} of {}", shown.len());
         let sibling = world.shown(offices::SEATTLE_V4, leak.window.start);
         assert_eq!(sibling, world.shown(offices::SEATTLE_V4, at(0)));
     }
@@ -215,10 +169,7 @@ fn about_half_of_the_viewers_believe_the_hijacker() {
         let world = World::demo(seed);
         let hijack = world.incident(IncidentKind::OriginHijack);
         let shown = world.shown(hijack.prefix, hijack.window.start);
-        let believers = shown
-            .iter()
-            .filter(|path| path.last() == hijack.culprit.as_ref())
-            .count();
+        let believers = shown.iter().filter(|path| path.last() == hijack.culprit.as_ref()).count();
         let percent = believers * 100 / shown.len();
         assert!(
             (30..=70).contains(&percent) && believers >= 4,
@@ -233,38 +184,17 @@ fn every_announced_prefix_is_in_the_table_and_no_other() {
     let world = World::demo(1);
     for connection in &world.scenario.connections {
         for plan in &connection.prefixes {
-            let known = world
-                .timelines
-                .iter()
-                .any(|timeline| timeline.prefix == plan.prefix);
+            let known = world.timelines.iter().any(|timeline| timeline.prefix == plan.prefix);
             assert_eq!(known, connection.announced, "{}", plan.prefix);
             if known {
                 let shown = world.shown(plan.prefix, at(0));
                 assert!(shown.len() >= 8, "{}: {}", plan.prefix, shown.len());
-                assert!(
-                    shown
-                        .iter()
-                        .all(|path| path.last() == Some(&connection.origin))
-                );
+                assert!(shown.iter().all(|path| path.last() == Some(&connection.origin)));
             }
         }
     }
-    assert_eq!(
-        world
-            .points
-            .iter()
-            .filter(|point| point.feed == Feed::Full)
-            .count(),
-        8
-    );
-    assert_eq!(
-        world
-            .points
-            .iter()
-            .filter(|point| point.feed == Feed::Customers)
-            .count(),
-        16
-    );
+    assert_eq!(world.points.iter().filter(|point| point.feed == Feed::Full).count(), 8);
+    assert_eq!(world.points.iter().filter(|point| point.feed == Feed::Customers).count(), 16);
 }
 
 #[test]
@@ -312,15 +242,10 @@ fn a_withdrawal_is_explored_before_it_is_final() {
     let world = World::demo(1);
     let gone = |one: &&PeerNews| matches!(&one.news, News::Route { prefix, .. } if *prefix == offices::OSLO_V6);
     let told: Vec<&PeerNews> = world.news.iter().filter(gone).collect();
-    let longer = told
-        .iter()
-        .filter(|one| matches!(one.news, News::Route { path: Some(_), .. }))
-        .count();
+    let longer =
+        told.iter().filter(|one| matches!(one.news, News::Route { path: Some(_), .. })).count();
     assert!(longer > 2 && told.len() > 10, "{longer} of {}", told.len());
-    assert!(
-        told.iter()
-            .all(|one| at(52) <= one.time && one.time < at(53))
-    );
+    assert!(told.iter().all(|one| at(52) <= one.time && one.time < at(53)));
 }
 
 #[test]
@@ -331,16 +256,10 @@ fn the_second_origin_is_a_sibling_that_is_not_registered() {
         .iter()
         .filter_map(|path| path.last().copied())
         .collect();
-    assert_eq!(
-        origins,
-        BTreeSet::from([cast::FABRIKAM, cast::FABRIKAM_CLOUD])
-    );
+    assert_eq!(origins, BTreeSet::from([cast::FABRIKAM, cast::FABRIKAM_CLOUD]));
     let owner = |asn: Asn| {
         let text = world.topology.organisations();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{},", asn.0)))
-            .unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{},", asn.0))).unwrap();
         line.split_once(',').unwrap().1.to_owned()
     };
     assert_eq!(owner(cast::FABRIKAM), owner(cast::FABRIKAM_CLOUD));
@@ -351,14 +270,9 @@ fn the_configuration_is_toml_with_all_connections_and_the_links_of_the_watched()
     let config: toml::Table = toml::from_str(&demo(1).config).unwrap();
     let connections = config["connection"].as_array().unwrap();
     assert_eq!(connections.len(), 10);
-    let tenants: BTreeSet<&str> = connections
-        .iter()
-        .map(|one| one["tenant"].as_str().unwrap())
-        .collect();
-    assert_eq!(
-        tenants,
-        BTreeSet::from(["contoso", "fabrikam", "northwind"])
-    );
+    let tenants: BTreeSet<&str> =
+        connections.iter().map(|one| one["tenant"].as_str().unwrap()).collect();
+    assert_eq!(tenants, BTreeSet::from(["contoso", "fabrikam", "northwind"]));
     let leaker = config["asn"].as_array().unwrap()[0].as_table().unwrap();
     assert_eq!(leaker["number"].as_integer(), Some(64_504));
     assert_eq!(leaker["upstreams"].as_array().unwrap().len(), 2);
@@ -378,16 +292,12 @@ fn samples_lie_in_order_and_are_about_a_hundred_a_minute_for_each_active_prefix(
         .filter(|connection| connection.state == "Active")
         .flat_map(|connection| connection.prefixes.iter().map(|plan| plan.prefix))
         .collect();
-    let stray = lines
-        .iter()
-        .filter(|line| registered.iter().all(|prefix| !prefix.contains(line.ip)));
+    let stray =
+        lines.iter().filter(|line| registered.iter().all(|prefix| !prefix.contains(line.ip)));
     assert_eq!(stray.count(), 240);
     for prefix in registered {
         for minute in 0..60 {
-            let window = TimeWindow {
-                start: at(minute),
-                end: at(minute + 1),
-            };
+            let window = TimeWindow { start: at(minute), end: at(minute + 1) };
             let count = lines
                 .iter()
                 .filter(|line| window.contains(line.time) && prefix.contains(line.ip))
@@ -403,26 +313,13 @@ fn the_leak_moves_the_tail_but_neither_the_median_nor_the_sibling() {
     for seed in 0..3 {
         let lines = lines(&demo(seed).rtt);
         let minutes = |from: i64, to: i64| {
-            (from..to).map(|minute| TimeWindow {
-                start: at(minute),
-                end: at(minute + 1),
-            })
+            (from..to).map(|minute| TimeWindow { start: at(minute), end: at(minute + 1) })
         };
-        let normal = TimeWindow {
-            start: at(0),
-            end: at(27),
-        };
+        let normal = TimeWindow { start: at(0), end: at(27) };
         let median = quantile(&lines, offices::REDMOND_V4, normal, 500);
         let tail = quantile(&lines, offices::REDMOND_V4, normal, 950);
-        let sibling = quantile(
-            &lines,
-            offices::SEATTLE_V4,
-            TimeWindow {
-                start: at(18),
-                end: at(27),
-            },
-            950,
-        );
+        let sibling =
+            quantile(&lines, offices::SEATTLE_V4, TimeWindow { start: at(18), end: at(27) }, 950);
         let mut high = 0;
         for window in minutes(27, 39) {
             let now = quantile(&lines, offices::REDMOND_V4, window, 500);
@@ -439,15 +336,7 @@ fn the_leak_moves_the_tail_but_neither_the_median_nor_the_sibling() {
 fn detours_are_as_long_as_the_globe_makes_them() {
     let lines = lines(&demo(1).rtt);
     let median = |prefix, from, to| {
-        quantile(
-            &lines,
-            prefix,
-            TimeWindow {
-                start: at(from),
-                end: at(to),
-            },
-            500,
-        )
+        quantile(&lines, prefix, TimeWindow { start: at(from), end: at(to) }, 500)
     };
     let singapore = median(offices::SINGAPORE_V4, 30, 60) - median(offices::SINGAPORE_V4, 0, 30);
     assert!((45_000..48_500).contains(&singapore), "{singapore}");
@@ -472,10 +361,8 @@ fn a_quiet_world_has_as_many_as_asked_for_and_no_news_of_the_registered() {
     assert_eq!(lines(&quiet.rtt).len(), 3_000);
     let config: toml::Table = toml::from_str(&quiet.config).unwrap();
     let connections = config["connection"].as_array().unwrap();
-    let prefixes: usize = connections
-        .iter()
-        .map(|one| one["prefixes"].as_array().unwrap().len())
-        .sum();
+    let prefixes: usize =
+        connections.iter().map(|one| one["prefixes"].as_array().unwrap().len()).sum();
     assert_eq!((connections.len(), prefixes), (7, 300));
     assert!(quiet.incidents.is_empty() && quiet.silences.is_empty());
 }

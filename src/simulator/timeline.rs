@@ -50,12 +50,7 @@ struct Told {
 #[must_use]
 pub const fn background_prefix(number: u32) -> Prefix {
     let [high, low] = (0x8000 + (number % 0x7000) as u16).to_be_bytes();
-    Prefix::v6(
-        [
-            0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ],
-        48,
-    )
+    Prefix::v6([0x20, 0x01, 0x0d, 0xb8, high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 48)
 }
 
 /// All prefixes of a scenario in order, with their routes over time.
@@ -87,35 +82,21 @@ pub fn plan(scenario: &Scenario, topology: &Topology, random: &mut Random) -> Ve
                 (time, Rc::clone(routes))
             })
             .collect();
-        timelines.push(PrefixTimeline {
-            prefix,
-            communities: owner.communities,
-            states,
-        });
+        timelines.push(PrefixTimeline { prefix, communities: owner.communities, states });
     }
     timelines
 }
 
 fn registered(scenario: &Scenario) -> BTreeMap<Prefix, Owner> {
-    let announced = scenario
-        .connections
-        .iter()
-        .filter(|connection| connection.announced);
+    let announced = scenario.connections.iter().filter(|connection| connection.announced);
     let pairs = announced.flat_map(|connection| {
         let tagged = connection.kind == "peering_service";
         let owner = Owner {
             origin: Some(connection.origin),
             via: connection.via.clone(),
-            communities: if tagged {
-                vec![PEERING_SERVICE]
-            } else {
-                Vec::new()
-            },
+            communities: if tagged { vec![PEERING_SERVICE] } else { Vec::new() },
         };
-        connection
-            .prefixes
-            .iter()
-            .map(move |plan| (plan.prefix, owner.clone()))
+        connection.prefixes.iter().map(move |plan| (plan.prefix, owner.clone()))
     });
     pairs.collect()
 }
@@ -132,10 +113,7 @@ fn background(
         .collect();
     let owner = |random: &mut Random| {
         let origin = random.pick(&stubs).map(|index| topology.asn(*index));
-        Owner {
-            origin,
-            ..Owner::default()
-        }
+        Owner { origin, ..Owner::default() }
     };
     (0..scenario.background_prefixes)
         .map(|number| (background_prefix(number), owner(random)))
@@ -149,14 +127,10 @@ fn flaps(scenario: &Scenario, random: &mut Random) -> Vec<(TimeWindow, Injection
         _ => 0,
     });
     let first = leaked.max().unwrap_or(0);
-    let flaps = scenario
-        .background_flaps
-        .min(scenario.background_prefixes.saturating_sub(first));
+    let flaps = scenario.background_flaps.min(scenario.background_prefixes.saturating_sub(first));
     let seconds = u64::from(scenario.minutes) * 60;
     let flap = |number: u32| {
-        let start = scenario
-            .start
-            .plus_secs(random.below(seconds.saturating_sub(120)) as i64);
+        let start = scenario.start.plus_secs(random.below(seconds.saturating_sub(120)) as i64);
         let end = start.plus_secs(random.between(35, 110) as i64);
         let prefixes = vec![background_prefix(first + number)];
         (TimeWindow { start, end }, Injection::Withdraw { prefixes })
@@ -167,15 +141,9 @@ fn flaps(scenario: &Scenario, random: &mut Random) -> Vec<(TimeWindow, Injection
 fn touched(injection: &Injection) -> Vec<Prefix> {
     match injection {
         Injection::Announce { prefix, .. } => vec![*prefix],
-        Injection::Leak {
-            prefixes,
-            background,
-            ..
-        } => prefixes
-            .iter()
-            .copied()
-            .chain((0..*background).map(background_prefix))
-            .collect(),
+        Injection::Leak { prefixes, background, .. } => {
+            prefixes.iter().copied().chain((0..*background).map(background_prefix)).collect()
+        }
         Injection::Reroute { prefixes, .. } | Injection::Withdraw { prefixes } => prefixes.clone(),
         Injection::SessionDown { .. } | Injection::SessionUp { .. } => Vec::new(),
     }
@@ -183,13 +151,9 @@ fn touched(injection: &Injection) -> Vec<Prefix> {
 
 /// The instants at which something may change, the beginning of all time first.
 fn instants(whole: TimeWindow, news: &[(TimeWindow, &Injection)]) -> Vec<Timestamp> {
-    let ends = news
-        .iter()
-        .flat_map(|(window, _)| [window.start, window.end]);
-    let mut instants: Vec<Timestamp> = ends
-        .filter(|time| whole.contains(*time))
-        .chain([Timestamp::MIN])
-        .collect();
+    let ends = news.iter().flat_map(|(window, _)| [window.start, window.end]);
+    let mut instants: Vec<Timestamp> =
+        ends.filter(|time| whole.contains(*time)).chain([Timestamp::MIN]).collect();
     instants.sort_unstable();
     instants.dedup();
     instants
@@ -207,18 +171,10 @@ fn told(
     let mut via = owner.via.as_slice();
     for (_, injection) in news.iter().filter(|(window, _)| window.contains(time)) {
         match injection {
-            Injection::Announce {
-                origin,
-                forged_tail,
-                ..
-            } => {
+            Injection::Announce { origin, forged_tail, .. } => {
                 if let Some(origin) = topology.index_of(*origin) {
                     let forged_tail = forged_tail.clone();
-                    told.announcements.push(Announcement {
-                        origin,
-                        forged_tail,
-                        via: Vec::new(),
-                    });
+                    told.announcements.push(Announcement { origin, forged_tail, via: Vec::new() });
                 }
             }
             Injection::Leak { leaker, .. } => told.leaker = topology.index_of(*leaker),
@@ -228,15 +184,8 @@ fn told(
         }
     }
     if let Some(origin) = origin.and_then(|origin| topology.index_of(origin)) {
-        let via = via
-            .iter()
-            .filter_map(|asn| topology.index_of(*asn))
-            .collect();
-        told.announcements.push(Announcement {
-            origin,
-            forged_tail: Vec::new(),
-            via,
-        });
+        let via = via.iter().filter_map(|asn| topology.index_of(*asn)).collect();
+        told.announcements.push(Announcement { origin, forged_tail: Vec::new(), via });
     }
     told
 }

@@ -122,13 +122,7 @@ impl Topology {
     pub fn grow(plan: &TopologyPlan, random: &mut Random) -> Self {
         let mut topology = Self::default();
         for named in &plan.named {
-            topology.add(
-                Asn(named.asn),
-                named.tier,
-                named.metro,
-                named.organisation.into(),
-                true,
-            );
+            topology.add(Asn(named.asn), named.tier, named.metro, named.organisation.into(), true);
         }
         let named_clique = topology.of_tier(Tier::One).len() as u32;
         for _ in named_clique..plan.tier_one {
@@ -159,14 +153,7 @@ impl Topology {
         let index = AsIndex(u16::try_from(self.systems.len()).unwrap_or(u16::MAX));
         self.by_asn.insert(asn, index);
         let neighbours = Vec::new();
-        self.systems.push(AutonomousSystem {
-            asn,
-            tier,
-            metro,
-            organisation,
-            named,
-            neighbours,
-        });
+        self.systems.push(AutonomousSystem { asn, tier, metro, organisation, named, neighbours });
     }
 
     fn add_anonymous(&mut self, tier: Tier, random: &mut Random) {
@@ -227,12 +214,10 @@ impl Topology {
         let regionals = self.anonymous(Tier::Two);
         for stub in self.anonymous(Tier::Stub) {
             for _ in 0..random.between(1, 3) {
-                let drawn: Vec<AsIndex> = (0..4)
-                    .filter_map(|_| random.pick(&regionals).copied())
-                    .collect();
-                let nearest = drawn
-                    .into_iter()
-                    .min_by_key(|provider| (self.km(*provider, stub), *provider));
+                let drawn: Vec<AsIndex> =
+                    (0..4).filter_map(|_| random.pick(&regionals).copied()).collect();
+                let nearest =
+                    drawn.into_iter().min_by_key(|provider| (self.km(*provider, stub), *provider));
                 if let Some(provider) = nearest {
                     self.link(provider, stub, Relation::Customer);
                 }
@@ -284,9 +269,7 @@ impl Topology {
 
     fn anonymous(&self, tier: Tier) -> Vec<AsIndex> {
         let of_tier = self.of_tier(tier).into_iter();
-        of_tier
-            .filter(|index| self.get(*index).is_some_and(|system| !system.named))
-            .collect()
+        of_tier.filter(|index| self.get(*index).is_some_and(|system| !system.named)).collect()
     }
 
     /// All ASes of a tier.
@@ -341,10 +324,7 @@ impl Topology {
     /// What `to` is to `from`, if they are linked.
     #[must_use]
     pub fn relation(&self, from: AsIndex, to: AsIndex) -> Option<Relation> {
-        let found = self
-            .neighbours(from)
-            .iter()
-            .find(|neighbour| neighbour.index == to);
+        let found = self.neighbours(from).iter().find(|neighbour| neighbour.index == to);
         found.map(|neighbour| neighbour.relation)
     }
 
@@ -354,10 +334,8 @@ impl Topology {
         let Some(index) = self.index_of(asn) else {
             return Vec::new();
         };
-        let links = self
-            .neighbours(index)
-            .iter()
-            .filter(|neighbour| neighbour.relation == relation);
+        let links =
+            self.neighbours(index).iter().filter(|neighbour| neighbour.relation == relation);
         let mut found: Vec<Asn> = links.map(|neighbour| self.asn(neighbour.index)).collect();
         found.sort_unstable();
         found
@@ -421,12 +399,7 @@ mod tests {
     use super::*;
 
     fn sample(seed: u64) -> Topology {
-        let plan = TopologyPlan {
-            tier_one: 6,
-            tier_two: 30,
-            stubs: 200,
-            named: Vec::new(),
-        };
+        let plan = TopologyPlan { tier_one: 6, tier_two: 30, stubs: 200, named: Vec::new() };
         Topology::grow(&plan, &mut Random::new(seed))
     }
 
@@ -444,15 +417,9 @@ mod tests {
     #[test]
     fn relations_are_told_once_from_the_provider_and_the_lower_peer() {
         let topology = sample(2);
-        let links: usize = topology
-            .indices()
-            .map(|index| topology.neighbours(index).len())
-            .sum();
+        let links: usize = topology.indices().map(|index| topology.neighbours(index).len()).sum();
         let text = topology.as_relationships();
-        assert_eq!(
-            text.lines().filter(|line| !line.starts_with('#')).count(),
-            links / 2
-        );
+        assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), links / 2);
     }
 
     #[test]

@@ -101,9 +101,7 @@ impl VantagePoint {
     /// The path it shows for a prefix, if any.
     #[must_use]
     pub fn shown(&self, topology: &Topology, prefix: &Prefix, routes: &Routes) -> Option<Vec<Asn>> {
-        let route = routes
-            .best(self.system)
-            .filter(|route| self.shows(prefix, route))?;
+        let route = routes.best(self.system).filter(|route| self.shows(prefix, route))?;
         Some(routes.path(topology, self.system, route))
     }
 }
@@ -132,29 +130,14 @@ pub fn vantage_points(scenario: &Scenario, topology: &Topology) -> Vec<VantagePo
     let feeds = std::iter::repeat_n(Feed::Full, seen.len());
     let feeds = feeds.chain(std::iter::repeat_n(Feed::Customers, customers.len()));
     let public =
-        seen.iter()
-            .chain(&customers)
-            .zip(feeds)
-            .zip(129..)
-            .map(|((index, feed), host)| {
-                let address = Ipv4Addr::new(203, 0, 113, host);
-                VantagePoint {
-                    address,
-                    asn: topology.asn(*index),
-                    system: *index,
-                    feed,
-                    edge: None,
-                }
-            });
+        seen.iter().chain(&customers).zip(feeds).zip(129..).map(|((index, feed), host)| {
+            let address = Ipv4Addr::new(203, 0, 113, host);
+            VantagePoint { address, asn: topology.asn(*index), system: *index, feed, edge: None }
+        });
     let sessions = scenario
         .connections
         .iter()
-        .flat_map(|connection| {
-            connection
-                .sessions
-                .iter()
-                .map(move |session| (connection, session))
-        })
+        .flat_map(|connection| connection.sessions.iter().map(move |session| (connection, session)))
         .filter_map(|(connection, session)| session_point(topology, connection, session));
     public.chain(sessions).collect()
 }
@@ -184,10 +167,7 @@ pub fn news(
     random: &mut Random,
 ) -> Vec<PeerNews> {
     let mut news = Vec::new();
-    for timeline in timelines
-        .iter()
-        .filter(|timeline| timeline.states.len() > 1)
-    {
+    for timeline in timelines.iter().filter(|timeline| timeline.states.len() > 1) {
         for (peer, point) in (0..).zip(points) {
             news.extend(spread(topology, timeline, peer, point, random));
         }
@@ -199,23 +179,14 @@ pub fn news(
             Injection::SessionUp { peer } => (*peer, false),
             _ => continue,
         };
-        let found = (0..)
-            .zip(points)
-            .find(|(_, point)| point.address == address);
+        let found = (0..).zip(points).find(|(_, point)| point.address == address);
         let Some((peer, point)) = found else { continue };
         if down {
             let held = initial(topology, point, timelines);
             news = reset(news, peer, held, window);
         } else {
-            let up = News::State {
-                old: fsm::OPEN_CONFIRM,
-                new: fsm::ESTABLISHED,
-            };
-            news.push(PeerNews {
-                time: window.start,
-                peer,
-                news: up,
-            });
+            let up = News::State { old: fsm::OPEN_CONFIRM, new: fsm::ESTABLISHED };
+            news.push(PeerNews { time: window.start, peer, news: up });
         }
     }
     news.sort_by_key(|one| one.time);
@@ -234,15 +205,8 @@ fn spread(
     let mut clock = Timestamp::MIN;
     let mut tell = |time: Timestamp, path: Option<Vec<Asn>>| {
         clock = time.max(Timestamp(clock.0.saturating_add(1_000)));
-        let route = News::Route {
-            prefix: timeline.prefix,
-            path,
-        };
-        news.push(PeerNews {
-            time: clock,
-            peer,
-            news: route,
-        });
+        let route = News::Route { prefix: timeline.prefix, path };
+        news.push(PeerNews { time: clock, peer, news: route });
     };
     for pair in timeline.states.windows(2) {
         let [(_, before), (since, after)] = pair else {
@@ -253,11 +217,7 @@ fn spread(
         if old == new {
             continue;
         }
-        let mut time = heard(
-            *since,
-            old.as_ref().or(new.as_ref()).map_or(0, Vec::len),
-            random,
-        );
+        let mut time = heard(*since, old.as_ref().or(new.as_ref()).map_or(0, Vec::len), random);
         let worse = match (&old, &new) {
             (Some(old), Some(new)) => new.len() > old.len(),
             (Some(_), None) => true,
@@ -296,10 +256,7 @@ fn initial(
 ) -> BTreeMap<Prefix, Vec<Asn>> {
     let first = timelines.iter().filter_map(|timeline| {
         let (_, routes) = timeline.states.first()?;
-        Some((
-            timeline.prefix,
-            point.shown(topology, &timeline.prefix, routes)?,
-        ))
+        Some((timeline.prefix, point.shown(topology, &timeline.prefix, routes)?))
     });
     first.collect()
 }
@@ -312,55 +269,26 @@ fn reset(
     down: TimeWindow,
 ) -> Vec<PeerNews> {
     let told_anew = down.end.plus_secs(1);
-    for one in news
-        .iter()
-        .filter(|one| one.peer == peer && one.time < told_anew)
-    {
+    for one in news.iter().filter(|one| one.peer == peer && one.time < told_anew) {
         match &one.news {
-            News::Route {
-                prefix,
-                path: Some(path),
-            } => held.insert(*prefix, path.clone()),
+            News::Route { prefix, path: Some(path) } => held.insert(*prefix, path.clone()),
             News::Route { prefix, path: None } => held.remove(prefix),
             News::State { .. } => None,
         };
     }
-    let gone = News::State {
-        old: fsm::ESTABLISHED,
-        new: fsm::IDLE,
-    };
-    let back = News::State {
-        old: fsm::OPEN_CONFIRM,
-        new: fsm::ESTABLISHED,
-    };
+    let gone = News::State { old: fsm::ESTABLISHED, new: fsm::IDLE };
+    let back = News::State { old: fsm::OPEN_CONFIRM, new: fsm::ESTABLISHED };
     let mut all = vec![
-        PeerNews {
-            time: down.start,
-            peer,
-            news: gone,
-        },
-        PeerNews {
-            time: down.end,
-            peer,
-            news: back,
-        },
+        PeerNews { time: down.start, peer, news: gone },
+        PeerNews { time: down.end, peer, news: back },
     ];
     all.extend(held.into_iter().map(|(prefix, path)| PeerNews {
         time: told_anew,
         peer,
-        news: News::Route {
-            prefix,
-            path: Some(path),
-        },
+        news: News::Route { prefix, path: Some(path) },
     }));
-    let silent = TimeWindow {
-        start: down.start,
-        end: told_anew,
-    };
-    all.extend(
-        news.into_iter()
-            .filter(|one| one.peer != peer || !silent.contains(one.time)),
-    );
+    let silent = TimeWindow { start: down.start, end: told_anew };
+    all.extend(news.into_iter().filter(|one| one.peer != peer || !silent.contains(one.time)));
     all.sort_by_key(|one| one.time);
     all
 }

@@ -61,10 +61,8 @@ pub fn table(
     random: &mut Random,
 ) -> Vec<u8> {
     let mut out = Vec::new();
-    let peers: Vec<(IpAddr, Asn)> = points
-        .iter()
-        .map(|point| (IpAddr::V4(point.address), point.asn))
-        .collect();
+    let peers: Vec<(IpAddr, Asn)> =
+        points.iter().map(|point| (IpAddr::V4(point.address), point.asn)).collect();
     mrt::peer_index_table(&mut out, time, COLLECTOR_ADDRESS.to_bits(), VIEW, &peers);
     let mut sequence = 0;
     for timeline in timelines {
@@ -75,10 +73,7 @@ pub fn table(
             .zip(points)
             .filter_map(|(peer, point)| {
                 let path = point.shown(topology, &timeline.prefix, routes)?;
-                Some((
-                    peer,
-                    attributes(point, timeline.prefix, &path, &timeline.communities),
-                ))
+                Some((peer, attributes(point, timeline.prefix, &path, &timeline.communities)))
             })
             .collect();
         if shown.is_empty() {
@@ -119,26 +114,16 @@ pub fn updates(
         match &one.news {
             News::State { old, new } => mrt::state_change(&mut out, one.time, &session, *old, *new),
             News::Route { prefix, path: None } => {
-                let gone = Update {
-                    withdrawn: &[*prefix],
-                    announced: &[],
-                    attributes: None,
-                };
+                let gone = Update { withdrawn: &[*prefix], announced: &[], attributes: None };
                 mrt::message(&mut out, one.time, &session, &update(&gone));
             }
-            News::Route {
-                prefix,
-                path: Some(path),
-            } => {
+            News::Route { prefix, path: Some(path) } => {
                 let found = timelines.binary_search_by_key(prefix, |timeline| timeline.prefix);
                 let timeline = found.ok().and_then(|place| timelines.get(place));
                 let tags = timeline.map_or(&[][..], |timeline| &timeline.communities);
                 let attributes = attributes(point, *prefix, path, tags);
-                let told = Update {
-                    withdrawn: &[],
-                    announced: &[*prefix],
-                    attributes: Some(&attributes),
-                };
+                let told =
+                    Update { withdrawn: &[], announced: &[*prefix], attributes: Some(&attributes) };
                 mrt::message(&mut out, one.time, &session, &update(&told));
             }
         }

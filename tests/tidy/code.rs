@@ -8,10 +8,7 @@ fn a_word_in_a_comment_or_a_literal_is_not_code() {
         "a /* tokio */ b // tokio\n'\\'' \"tokio \\\" tokio\" r#\"tokio \" tokio\"# '\"' c::<'x>()";
     let code = code_of(text);
     assert!(!names(&code, "tokio"), "{code}");
-    assert!(
-        ["a", "b", "c"].iter().all(|word| names(&code, word)),
-        "{code}"
-    );
+    assert!(["a", "b", "c"].iter().all(|word| names(&code, word)), "{code}");
     assert_eq!(code.lines().count(), text.lines().count());
 }
 
@@ -25,23 +22,14 @@ fn a_name_is_found_whole_or_not_at_all() {
 fn a_test_item_is_not_shipped_and_keeps_its_lines() {
     let code = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { tokio }\n}\nfn c() {}\n";
     let shipped = without_tests(code);
-    assert_eq!(
-        functions(&shipped)
-            .iter()
-            .map(|f| f.line)
-            .collect::<Vec<_>>(),
-        [1, 6]
-    );
+    assert_eq!(functions(&shipped).iter().map(|f| f.line).collect::<Vec<_>>(), [1, 6]);
     assert!(!names(&shipped, "tokio"));
 }
 
 #[test]
 fn a_function_is_counted_from_its_name_to_its_last_brace() {
     let found = functions("fn a(x: [u8; 2]) -> fn(u8)\n{\n  {}\n}\ntrait T { fn b(); }");
-    let counted: Vec<_> = found
-        .iter()
-        .map(|f| (f.name.as_str(), f.line, f.lines))
-        .collect();
+    let counted: Vec<_> = found.iter().map(|f| (f.name.as_str(), f.line, f.lines)).collect();
     assert_eq!(counted, [("a", 1, 4), ("b", 5, 1)]);
 }
 
@@ -74,19 +62,11 @@ pub(crate) fn functions(code: &str) -> Vec<Function> {
     let mut found = Vec::new();
     for (start, _) in code.match_indices("fn ") {
         let (before, item) = code.split_at(start);
-        let name: String = item
-            .chars()
-            .skip("fn ".len())
-            .take_while(|c| is_word(*c))
-            .collect();
+        let name: String = item.chars().skip("fn ".len()).take_while(|c| is_word(*c)).collect();
         if !name.is_empty() && !before.ends_with(is_word) {
             let (item, _) = item.split_at(item_bytes(item));
             let line = before.matches('\n').count() + 1;
-            found.push(Function {
-                name,
-                line,
-                lines: item.lines().count(),
-            });
+            found.push(Function { name, line, lines: item.lines().count() });
         }
     }
     found
@@ -154,9 +134,7 @@ fn comment_bytes(rest: &str) -> Option<usize> {
 }
 
 fn raw_string_bytes(rest: &str) -> Option<usize> {
-    let opened = ["r", "br", "cr"]
-        .iter()
-        .find_map(|prefix| rest.strip_prefix(prefix))?;
+    let opened = ["r", "br", "cr"].iter().find_map(|prefix| rest.strip_prefix(prefix))?;
     let hashes = opened.len() - opened.trim_start_matches('#').len();
     let body = opened.trim_start_matches('#').strip_prefix('"')?;
     let close = format!("\"{}", "#".repeat(hashes));
@@ -167,9 +145,7 @@ fn raw_string_bytes(rest: &str) -> Option<usize> {
 /// A string or a character; a lifetime is neither.
 fn literal_bytes(rest: &str) -> Option<usize> {
     let mut letters = rest.char_indices();
-    let (_, quote) = letters
-        .next()
-        .filter(|(_, first)| matches!(first, '"' | '\''))?;
+    let (_, quote) = letters.next().filter(|(_, first)| matches!(first, '"' | '\''))?;
     let is_lifetime = !rest.starts_with("'\\") && rest.chars().nth(2) != Some('\'');
     if quote == '\'' && is_lifetime {
         return None;

@@ -1,12 +1,14 @@
 //! The baseline: which origins, links and covering prefixes are usual for what is ours.
 //!
 //! Everything that table dumps hold is usual. Without a dump, everything within the learning time
-//! after the first update is. After that the baseline stays as it is in this version.
+//! after the start of the log is. After that the baseline stays as it is in this version. Links are
+//! kept by connection group: what a shard knows of others must not change its verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::bgp::{Asn, Prefix};
-use schemas::registry::{Owner, Relation};
+use schemas::connection::Connection;
+use schemas::registry::{Owner, Registry, Relation};
 use schemas::time::Timestamp;
 
 use super::Change;
@@ -17,18 +19,18 @@ const ORIGIN_SHARE_MIN: f64 = 0.1;
 /// What is usual.
 #[derive(Debug, Default)]
 pub(super) struct Baseline {
-    first_update: Option<Timestamp>,
+    began: Option<Timestamp>,
     seeded: bool,
     origins: BTreeMap<Owner, BTreeMap<Asn, u32>>,
-    links: BTreeSet<(Asn, Asn)>,
+    links: BTreeMap<String, BTreeSet<(Asn, Asn)>>,
     covers: BTreeSet<(Prefix, Asn)>,
+    dumped: BTreeSet<(Prefix, Asn)>,
 }
 
 impl Baseline {
     /// Notes a route while learning.
-    pub(super) fn learn(&mut self, change: &Change<'_>, learning_secs: i64) {
-        let first = *self.first_update.get_or_insert(change.time);
-        if !change.is_snapshot && change.time.secs_since(first) >= learning_secs {
+    pub(super) fn learn(&mut self, change: &Change<'_>, registry: &Registry, learning_secs: i64) {
+        if self.began.is_some_and(|began| change.log_time.secs_since(began) >= learning_secs) {
             self.seeded = true;
         }
         if self.seeded && !change.is_snapshot {
@@ -36,10 +38,18 @@ impl Baseline {
         }
         let Some(route) = &change.route.after else { return };
         let hops = route.as_path.collapsed();
-        for (left, right) in hops.iter().zip(hops.iter().skip(1)) {
-            self.links.insert(link(*left, *right));
+        let groups = change.touches.iter().filter_map(|t| registry.connection(t.owner.connection));
+        for group in groups.map(Connection::group) {
+            let links = match self.links.get_mut(group) {
+                Some(links) => links,
+                None => self.links.entry(group.to_owned()).or_default(),
+            };
+            links.extend(hops.iter().zip(hops.iter().skip(1)).map(|(a, b)| link(*a, *b)));
         }
         let Some(origin) = route.as_path.origin() else { return };
+        if change.is_snapshot {
+            self.dumped.insert((change.prefix, origin));
+        }
         for touch in change.touches {
             match touch.relation {
                 Relation::Exact => {
@@ -51,6 +61,11 @@ impl Baseline {
                 Relation::MoreSpecific => {}
             }
         }
+    }
+
+    /// The log begins.
+    pub(super) fn begin(&mut self, log_time: Timestamp) {
+        self.began.get_or_insert(log_time);
     }
 
     /// A table dump is complete: what is usual is known.
@@ -73,9 +88,14 @@ impl Baseline {
             .collect()
     }
 
-    /// Whether two ASes were seen next to each other.
-    pub(super) fn knows_link(&self, a: Asn, b: Asn) -> bool {
-        self.links.contains(&link(a, b))
+    /// Whether two ASes were seen next to each other on the way to what a group registers.
+    pub(super) fn knows_link(&self, group: &str, a: Asn, b: Asn) -> bool {
+        self.links.get(group).is_some_and(|links| links.contains(&link(a, b)))
+    }
+
+    /// Whether a table dump held this prefix of this origin.
+    pub(super) fn was_dumped(&self, prefix: Prefix, origin: Asn) -> bool {
+        self.dumped.contains(&(prefix, origin))
     }
 
     /// Whether this prefix of this origin was there before.

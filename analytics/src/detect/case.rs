@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::bgp::Asn;
-use schemas::finding::{Confidence, Finding, FindingId, Phase, Rule, Severity, Term, Transition, Witness};
+use schemas::finding::{
+    Confidence, Finding, FindingId, Phase, Rule, Severity, Term, Transition, Witness,
+};
 use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -162,11 +164,15 @@ impl Case {
     }
 
     /// Opens or reopens, if the score suffices; a sibling's route is told once and ignored.
-    fn begin(&mut self, phase: Phase, change: &Change<'_>, facts: &Facts<'_>) -> Option<Transition> {
+    fn begin(
+        &mut self,
+        phase: Phase,
+        change: &Change<'_>,
+        facts: &Facts<'_>,
+    ) -> Option<Transition> {
         let now = self.standing(facts);
         if self.ignored {
-            return (phase == Phase::Opened)
-                .then(|| self.tell(Phase::Ignored, change, now, facts));
+            return (phase == Phase::Opened).then(|| self.tell(Phase::Ignored, change, now, facts));
         }
         self.pending = total(&self.terms) < facts.options.score_min;
         (!self.pending).then(|| self.tell(phase, change, now, facts))
@@ -300,7 +306,7 @@ fn explain(verdict: &Verdict, connection: Option<&str>) -> String {
     }
 }
 
-/// 128 bits of SHA-256 over what a finding is, frozen at its opening (`design.md` 5).
+/// 128 bits of SHA-256 over what a finding is, frozen at its opening: `docs/concepts/findings.md`.
 fn finding_id(verdict: &Verdict, change: &Change<'_>, facts: &Facts<'_>) -> FindingId {
     let owner = verdict.key.owner;
     let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));

@@ -63,6 +63,12 @@ fn expected_origins(owner: &Owner, facts: &Facts<'_>) -> Option<(BTreeSet<Asn>, 
     (facts.baseline.is_seeded() && !learnt.is_empty()).then_some((learnt, false))
 }
 
+/// The origin, where it can be told: `AS_TRANS` stands for one that a two-octet speaker cannot write
+/// (RFC 6793 §9) and accuses nobody.
+fn told_origin(route: &PathAttributes) -> Option<Asn> {
+    route.as_path.origin().filter(|origin| *origin != Asn::TRANS)
+}
+
 fn exact_or_part(
     change: &Change<'_>,
     touch: &Touch,
@@ -70,7 +76,7 @@ fn exact_or_part(
     facts: &Facts<'_>,
 ) -> Option<Verdict> {
     let (expected, configured) = expected_origins(&touch.owner, facts)?;
-    let origin = route.as_path.origin()?;
+    let origin = told_origin(route)?;
     let rule = match touch.relation {
         Relation::Exact => Rule::HijackExact,
         _ => Rule::HijackSubPrefix,
@@ -78,7 +84,7 @@ fn exact_or_part(
     let (culprit, suspect) = if !expected.contains(&origin) {
         (origin, Suspect::Origin(origin))
     } else if rule == Rule::HijackSubPrefix && !is_allowed_part(change, touch, facts) {
-        (first_unknown(&route.as_path.collapsed(), facts)?, Suspect::Path)
+        (first_unknown(&route.as_path.collapsed(), &touch.owner, facts)?, Suspect::Path)
     } else {
         return None;
     };
@@ -102,13 +108,14 @@ fn is_allowed_part(change: &Change<'_>, touch: &Touch, facts: &Facts<'_>) -> boo
 
 /// The AS left of the first link, from the origin, that nobody knows. None where all are known, and
 /// while nothing is known yet.
-fn first_unknown(hops: &[Asn], facts: &Facts<'_>) -> Option<Asn> {
+fn first_unknown(hops: &[Asn], owner: &Owner, facts: &Facts<'_>) -> Option<Asn> {
+    let group = facts.registry.connection(owner.connection)?.group();
     if !facts.baseline.is_seeded() {
         return None;
     }
     let links = hops.iter().zip(hops.iter().skip(1)).rev();
     let known = |left: Asn, right: Asn| {
-        facts.baseline.knows_link(left, right)
+        facts.baseline.knows_link(group, left, right)
             || facts.reference.relationships.between(left, right).is_some()
     };
     links.into_iter().find(|(left, right)| !known(**left, **right)).map(|(left, _)| *left)
@@ -120,7 +127,7 @@ fn super_prefix(
     route: &PathAttributes,
     facts: &Facts<'_>,
 ) -> Option<Verdict> {
-    let origin = route.as_path.origin()?;
+    let origin = told_origin(route)?;
     let is_new = facts.baseline.is_seeded()
         && !change.is_snapshot
         && !facts.baseline.knows_cover(change.prefix, origin);
@@ -131,7 +138,9 @@ fn super_prefix(
     let connection = facts.registry.connection(touch.owner.connection)?;
     let upstreams = connection.upstream_asns.iter().flatten();
     let partner = connection.partner.as_ref().and_then(|partner| partner.asn);
-    if expected.contains(&origin) || partner == Some(origin) || upstreams.into_iter().any(|a| *a == origin)
+    if expected.contains(&origin)
+        || partner == Some(origin)
+        || upstreams.into_iter().any(|a| *a == origin)
     {
         return None;
     }

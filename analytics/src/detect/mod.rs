@@ -118,6 +118,11 @@ impl Detector {
         Self { options, ..Self::default() }
     }
 
+    /// The log begins: without a table dump, learning ends a while after this.
+    pub fn begin(&mut self, log_time: Timestamp) {
+        self.baseline.begin(log_time);
+    }
+
     /// A table dump of a collector is complete.
     pub fn end_of_rib(&mut self) {
         self.baseline.seed();
@@ -132,14 +137,10 @@ impl Detector {
         rib: &Rib,
         transitions: &mut Vec<Transition>,
     ) {
-        self.baseline.learn(change, i64::from(self.options.learning_secs));
-        let facts = Facts {
-            registry,
-            reference,
-            baseline: &self.baseline,
-            rib,
-            options: &self.options,
-        };
+        self.forget_closed(change);
+        self.baseline.learn(change, registry, i64::from(self.options.learning_secs));
+        let facts =
+            Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
         let verdicts = judge::judge(change, &facts);
         let witness = WitnessKey { peer: change.peer, path_id: change.path_id };
         let of_prefix = self.cases.range_mut(keys_of(change.prefix));
@@ -161,7 +162,6 @@ impl Detector {
                 None => self.cases_refused += 1,
             }
         }
-        self.forget_closed(change);
     }
 
     /// Drops cases of this prefix that have been closed for too long to come back.
@@ -180,12 +180,12 @@ impl Detector {
 
 /// All keys of one prefix.
 fn keys_of(prefix: Prefix) -> std::ops::RangeInclusive<CaseKey> {
-    let last = Owner {
-        connection: u32::MAX,
-        prefix: Prefix::v6([0xff; 16], 128),
-    };
-    CaseKey { prefix, owner: None, suspect: Suspect::Origin(Asn(0)) }
-        ..=CaseKey { prefix, owner: Some(last), suspect: Suspect::Leaker(Asn(u32::MAX)) }
+    let last = Owner { connection: u32::MAX, prefix: Prefix::v6([0xff; 16], 128) };
+    CaseKey { prefix, owner: None, suspect: Suspect::Origin(Asn(0)) }..=CaseKey {
+        prefix,
+        owner: Some(last),
+        suspect: Suspect::Leaker(Asn(u32::MAX)),
+    }
 }
 
 /// The registrations against which a prefix is judged as its own or a part of it: the longest that

@@ -1,10 +1,10 @@
 //! Scores: the terms that make a verdict more or less sure. Their sum is the score.
 
 use schemas::bgp::Asn;
-use schemas::finding::{Rule, Term};
+use schemas::finding::{FindingKind, Rule, Term};
 
-use super::Facts;
 use super::judge::Verdict;
+use super::{Facts, Suspect};
 
 /// Most that the number of witnesses adds.
 const WITNESSES_MAX: f64 = 4.0;
@@ -19,8 +19,18 @@ pub(super) fn terms(verdict: &Verdict, witnesses: u32, facts: &Facts<'_>) -> Vec
             detail: "the right origin was learnt from the baseline, not configured".to_owned(),
         });
     }
-    if verdict.rule.kind() == schemas::finding::FindingKind::Hijack {
+    if verdict.rule.kind() == FindingKind::Hijack {
         terms.extend(relation(verdict, facts));
+    }
+    if let Suspect::Origin(origin) = verdict.key.suspect
+        && facts.baseline.was_dumped(verdict.key.prefix, origin)
+    {
+        terms.push(Term {
+            name: "established",
+            weight: -6.0,
+            detail: "a table dump held this route: nothing changed, and since when is not known"
+                .to_owned(),
+        });
     }
     terms.push(Term {
         name: "witnesses",
@@ -35,7 +45,7 @@ pub(super) fn terms(verdict: &Verdict, witnesses: u32, facts: &Facts<'_>) -> Vec
 
 /// The company that both the culprit and a right origin belong to.
 pub(super) fn sibling_of<'a>(verdict: &Verdict, facts: &'a Facts<'_>) -> Option<(Asn, &'a str)> {
-    if verdict.rule.kind() != schemas::finding::FindingKind::Hijack {
+    if verdict.rule.kind() != FindingKind::Hijack {
         return None;
     }
     let organisations = &facts.reference.organisations;
@@ -48,7 +58,9 @@ pub(super) fn sibling_of<'a>(verdict: &Verdict, facts: &'a Facts<'_>) -> Option<
 fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
     let (weight, detail) = match verdict.rule {
         Rule::HijackExact => (4.0, "an AS originates our prefix that may not".to_owned()),
-        Rule::HijackSubPrefix => (5.0, "a part of our prefix is announced that is not ours".to_owned()),
+        Rule::HijackSubPrefix => {
+            (5.0, "a part of our prefix is announced that is not ours".to_owned())
+        }
         Rule::HijackSuperPrefix => {
             let visible =
                 verdict.key.owner.is_some_and(|owner| facts.rib.is_visible(&owner.prefix));
@@ -76,8 +88,7 @@ fn relation(verdict: &Verdict, facts: &Facts<'_>) -> Option<Term> {
         });
     }
     let known = &facts.reference.relationships;
-    let related =
-        verdict.expected.iter().find(|origin| known.between(**origin, culprit).is_some());
+    let related = verdict.expected.iter().find(|origin| known.between(**origin, culprit).is_some());
     match related {
         Some(origin) => Some(Term {
             name: "related",

@@ -214,6 +214,26 @@ fn a_related_as_is_less_sure_and_a_stranger_more() {
 }
 
 #[test]
+fn what_a_dump_held_already_is_no_change_and_stays_low() {
+    let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
+    let mut story = Story::registered(json, Vec::new());
+    for peer in 1..=20 {
+        story.dumped(peer, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, ATTACKER]);
+    }
+    story.detector.end_of_rib();
+    story.announced(1, 10, PREFIX, &[64_601, 64_502, ATTACKER]);
+    let told = story.told();
+    assert!(!told.is_empty() && told.iter().all(|told| told.3 == "low"), "{told:?}");
+}
+
+#[test]
+fn an_origin_that_cannot_be_told_accuses_nobody() {
+    let mut story = Story::simple();
+    story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, Asn::TRANS.0]);
+    assert_eq!(story.told(), []);
+}
+
+#[test]
 fn a_watched_as_that_passes_routes_between_providers_is_a_leak_with_its_type() {
     let watched = WatchedAs {
         number: Asn(64_504),

@@ -1,5 +1,5 @@
 //! The identity of a log: what a lake was made of. The same identity resumes or has nothing to do;
-//! another is refused (`design.md` 4).
+//! another is refused: `docs/concepts/lake.md`.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -65,7 +65,9 @@ impl Identity {
         if logs.iter().any(|name| *name != mine && *name != end) {
             return Err(LakeError::OtherLog { path: store.root().to_owned() });
         }
-        store.put(&identity_key(&self.log()), &self.to_json())?;
+        if store.get(&identity_key(&self.log()))?.is_none() {
+            store.put(&identity_key(&self.log()), &self.to_json())?;
+        }
         let end = store.get(&end_key(&self.log()))?;
         let end = end.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(end.map_or(Standing::ToDo, Standing::Done))

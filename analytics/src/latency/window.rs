@@ -3,7 +3,7 @@
 //! A series is one prefix of one connection, measured by one source with one statistic. Samples are
 //! kept as they came until their window closes; then they are sorted once and the percentiles are
 //! nearest rank over all of them: exact. Windows are of event time and close by the progress of the
-//! inputs on which their source was heard, never by a sender's clock (`design.md` 2).
+//! inputs on which their source was heard, never by a sender's clock: `docs/concepts/time.md`.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use schemas::sample::Statistic;
 use schemas::tables::Text;
 use schemas::time::{TimeWindow, Timestamp};
 
-use super::summary::{Summary, Summariser};
+use super::summary::{Summariser, Summary};
 
 /// Length of the windows of `latency`.
 pub const WINDOW_SECS: u32 = 60;
@@ -156,9 +156,10 @@ impl Windows {
         let lateness = i64::from(self.options.lateness_secs);
         let mut next_due = Timestamp::MAX;
         for source in &mut self.sources {
-            let reached = source.inputs.iter().filter_map(|input| self.progress.get(input)).min();
-            let Some(reached) = reached else { continue };
-            source.close_until(reached.plus_secs(-lateness), false, &mut self.summariser, closed);
+            if let Some(reached) = source.reached(&self.progress) {
+                let until = reached.plus_secs(-lateness);
+                source.close_until(until, false, &mut self.summariser, closed);
+            }
             if let Some(due) = source.next_due() {
                 next_due = next_due.min(due.plus_secs(lateness));
             }
@@ -185,6 +186,13 @@ impl Source {
             open: BTreeMap::new(),
             next_start: None,
         }
+    }
+
+    /// What all inputs on which it was heard have passed; none while one of them has said nothing.
+    fn reached(&self, progress: &BTreeMap<u32, Timestamp>) -> Option<Timestamp> {
+        let of_inputs: Option<Vec<Timestamp>> =
+            self.inputs.iter().map(|input| progress.get(input).copied()).collect();
+        of_inputs?.into_iter().min()
     }
 
     fn add(&mut self, start: Timestamp, sample: &Sample<'_>) {

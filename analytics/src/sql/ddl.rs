@@ -85,7 +85,9 @@ fn external_table(table: &Table) -> String {
         .collect();
     let (note, columns) = match spelled {
         Some(columns) => ("", format!(" (\n{},\n  \"date\" VARCHAR\n)", columns.join(",\n"))),
-        None => ("-- SQL cannot spell all of its types: they are read from its files.\n", String::new()),
+        None => {
+            ("-- SQL cannot spell all of its types: they are read from its files.\n", String::new())
+        }
     };
     format!(
         "\n-- {}\n{note}CREATE EXTERNAL TABLE {name}{columns}\n\

@@ -7,9 +7,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, UInt8Array, UInt32Array, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt8Array, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Float64Type, UInt32Type};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
@@ -43,12 +41,8 @@ impl Takes {
                 }
                 other => other.is_null().then(merged_type),
             },
-            Self::Quantile => {
-                (given.is_numeric() || given.is_null()).then_some(DataType::Float64)
-            }
-            Self::Prefix => {
-                (given.is_string() || given.is_null()).then_some(DataType::Utf8View)
-            }
+            Self::Quantile => (given.is_numeric() || given.is_null()).then_some(DataType::Float64),
+            Self::Prefix => (given.is_string() || given.is_null()).then_some(DataType::Utf8View),
             Self::Path => is_list_of_integers(given).then(buckets_type),
         }
     }

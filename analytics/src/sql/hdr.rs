@@ -91,7 +91,9 @@ impl<'a> Pairs<'a> {
         }
         let buckets = buckets.as_primitive::<UInt32Type>().values();
         if let Some(high) = buckets.iter().find(|bucket| **bucket > BUCKET_MAX_US) {
-            return exec_err!("histogram bucket {high} us is above the largest, {BUCKET_MAX_US} us");
+            return exec_err!(
+                "histogram bucket {high} us is above the largest, {BUCKET_MAX_US} us"
+            );
         }
         if let Some(counts) = counts.as_primitive_opt::<UInt64Type>() {
             buckets.iter().zip(counts.values()).for_each(|(at, n)| histogram.add(*at, *n));

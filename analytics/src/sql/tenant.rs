@@ -12,19 +12,19 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, plan_err};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, internal_err, plan_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, LogicalPlan, Operator, TableProviderFilterPushDown, TableType, ident, lit,
 };
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{binary, col, lit as physical_lit};
-use datafusion::prelude::SQLOptions;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
+use datafusion::prelude::SQLOptions;
 
 /// The column that says whose a row is.
 pub(super) const TENANT: &str = "tenant";
@@ -62,6 +62,17 @@ fn cannot_fail(filter: &Expr) -> bool {
     }
 }
 
+/// The same over the columns of this table alone, whatever the query calls it.
+fn unqualified(filter: Expr) -> Expr {
+    let strip = |expr: Expr| {
+        Ok(match expr {
+            Expr::Column(column) => Transformed::yes(ident(column.name)),
+            other => Transformed::no(other),
+        })
+    };
+    filter.transform(strip).map_or(lit(true), |done| done.data)
+}
+
 const fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
@@ -97,24 +108,24 @@ impl TableProvider for TenantTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = self.raw.schema();
         let wanted = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
+        let below = filters.iter().filter(|filter| cannot_fail(filter));
+        let below = below.fold(ident(TENANT).eq(lit(self.tenant.clone())), |all, filter| {
+            all.and(unqualified(filter.clone()))
+        });
         let mut read = wanted.clone();
-        read.push(schema.index_of(TENANT)?);
+        for column in below.column_refs() {
+            read.push(schema.index_of(&column.name)?);
+        }
         read.sort_unstable();
         read.dedup();
         let kept = wanted.iter().map(|column| read.binary_search(column));
-        let kept = kept.collect::<std::result::Result<Vec<usize>, usize>>().map_err(|column| {
-            DataFusionError::Internal(format!("column {column} is not read"))
-        })?;
-        let mut below = vec![ident(TENANT).eq(lit(self.tenant.clone()))];
-        below.extend(filters.iter().filter(|filter| cannot_fail(filter)).cloned());
+        let kept = kept
+            .collect::<std::result::Result<Vec<usize>, usize>>()
+            .map_err(|column| DataFusionError::Internal(format!("column {column} is not read")))?;
 
-        let scan = self.raw.scan(state, Some(&read), &below, None).await?;
-        let own = binary(
-            col(TENANT, &scan.schema())?,
-            Operator::Eq,
-            physical_lit(self.tenant.clone()),
-            &scan.schema(),
-        )?;
+        let conjuncts: Vec<Expr> = split_conjunction_owned(below.clone());
+        let scan = self.raw.scan(state, Some(&read), &conjuncts, None).await?;
+        let own = state.create_physical_expr(below, &DFSchema::try_from(scan.schema())?)?;
         let filter = FilterExecBuilder::new(own, scan).apply_projection(Some(kept))?.build()?;
         Ok(Arc::new(Barrier::new(Arc::new(filter))))
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
+use datafusion::physical_plan::displayable;
 use parquet::arrow::ArrowWriter;
 use schemas::tables::{self, EvidenceRow, FindingRow, LatencyRow, LedgerRow, Row, Table};
 use schemas::time::Timestamp;
@@ -140,7 +141,8 @@ async fn rows(lake: &Lake, sql: &str) -> Result<Vec<String>> {
             .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
             .collect();
         for row in 0..batch.num_rows() {
-            let cells: Vec<_> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            let cells: Vec<_> =
+                columns.iter().map(|column| column.value(row).to_string()).collect();
             lines.push(cells.join("|"));
         }
     }
@@ -161,7 +163,8 @@ async fn a_lake_without_any_file_has_every_table_and_view_with_zero_rows() {
     create_dir_all(folder.path().join("latency")).unwrap();
     create_dir_all(folder.path().join("findings/date=2026-01-01")).unwrap();
     let lake = open(folder.path()).await;
-    for name in tables::ALL.iter().map(|table| table.name).chain(views::ALL.iter().map(|v| v.name)) {
+    for name in tables::ALL.iter().map(|table| table.name).chain(views::ALL.iter().map(|v| v.name))
+    {
         assert_eq!(rows(&lake, &format!("SELECT count(*) FROM {name}")).await.unwrap(), ["0"]);
         let date = format!("SELECT * FROM {name} WHERE 1 = 1");
         assert!(rows(&lake, &date).await.unwrap().is_empty(), "{name}");
@@ -213,7 +216,8 @@ async fn the_final_latency_of_a_window_is_its_newest_revision() {
     let late = [row(1, &[9; 2], 1), row(1, &[9; 3], 2), row(2, &[9, 9], 1), row(3, &[9; 4], 1)];
     write(folder.path(), tables::LATENCY_REVISIONS, "a.parquet", &late);
     let lake = open(folder.path()).await;
-    let found = rows(&lake, "SELECT samples, revision FROM latency_final ORDER BY window_start").await;
+    let found =
+        rows(&lake, "SELECT samples, revision FROM latency_final ORDER BY window_start").await;
     assert_eq!(found.unwrap(), ["1|0", "3|2", "2|1", "4|1"]);
     let found = rows(&lake, "SELECT samples, rtt_p50_us FROM latency_quantiles").await;
     assert_eq!(found.unwrap(), ["10|9"]);
@@ -305,7 +309,10 @@ async fn functions_give_null_for_null_and_say_what_they_take() {
         (&format!("hdr_quantile({merged}, NULL)"), "null"),
         (&format!("hdr_count({merged})"), "4"),
         ("hdr_quantile((SELECT hdr_merge(hist_bucket, hist_count) FROM latency), 0.5)", "null"),
-        ("hdr_count((SELECT hdr_merge(b, n) FROM (VALUES ([1], [1])) AS v(b, n) WHERE b[1] = 2))", "null"),
+        (
+            "hdr_count((SELECT hdr_merge(b, n) FROM (VALUES ([1], [1])) AS v(b, n) WHERE b[1] = 2))",
+            "null",
+        ),
     ] {
         assert_eq!(rows(&lake, &format!("SELECT {sql}")).await.unwrap(), [expected], "{sql}");
     }
@@ -349,7 +356,10 @@ async fn a_tenant_sees_his_rows_and_no_others_in_tables_views_and_functions() {
         ("SELECT samples FROM latency WHERE window_start >= '2026-01-01'", vec!["5"]),
         ("SELECT count(*) FROM latency WHERE tenant = 'contoso' OR 1 = 1", vec!["1"]),
         ("SELECT count(*) FROM latency", vec!["1"]),
-        ("SELECT finding_id FROM findings UNION ALL SELECT finding_id FROM incidents", vec!["b", "b"]),
+        (
+            "SELECT finding_id FROM findings UNION ALL SELECT finding_id FROM incidents",
+            vec!["b", "b"],
+        ),
         ("SELECT connection, samples FROM latency_quantiles", vec!["4711|5"]),
         ("SELECT count(*) FROM findings WHERE tenant IS NULL", vec!["0"]),
         ("SELECT (SELECT max(connection) FROM latency)", vec!["4711"]),
@@ -378,6 +388,28 @@ async fn what_a_tenant_computes_is_computed_on_his_rows_only() {
     ] {
         assert_eq!(rows(&lake, sql).await.unwrap(), ["5"], "{sql}");
     }
+}
+
+/// The same as a property of the plan: below the barrier, where all rows are, stand the tenant and
+/// comparisons with constants, in the file scan too; what may fail stands above.
+#[tokio::test]
+async fn only_comparisons_that_cannot_fail_reach_the_rows_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    two_tenants(folder.path());
+    let lake = open_as(folder.path(), "fabrikam").await;
+    let sql = "SELECT l.samples FROM latency l WHERE CAST(l.connection AS INT) = 4711 \
+               AND l.window_start >= '2026-01-01' AND 1 / l.samples < 2 AND l.prefix ~ 'x|0'";
+    let plan = lake.query(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let text = displayable(plan.as_ref()).indent(true).to_string();
+    let (above, below) = text.split_once("TenantBarrier").expect(&text);
+    let (_, scan) = below.split_once("DataSourceExec").expect(&text);
+    for may_fail in ["CAST(connection", "1 / ", " ~ "] {
+        assert!(above.contains(may_fail) && !below.contains(may_fail), "{may_fail}: {text}");
+    }
+    for cannot_fail in ["tenant@", "window_start@"] {
+        assert!(scan.contains(cannot_fail), "{cannot_fail}: {text}");
+    }
+    assert_eq!(rows(&lake, sql).await.unwrap(), ["5"]);
 }
 
 #[tokio::test]

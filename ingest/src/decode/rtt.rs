@@ -218,9 +218,7 @@ pub fn csv_row<'a>(
 fn csv_rtt(text: &str, field: &'static str, scale: f64) -> Result<u32, SampleError> {
     match text.parse::<f64>() {
         Ok(value) => rtt(value * scale),
-        Err(_) => {
-            Err(SampleError::Malformed { field, value: text.to_owned(), wanted: "a number" })
-        }
+        Err(_) => Err(SampleError::Malformed { field, value: text.to_owned(), wanted: "a number" }),
     }
 }
 
@@ -322,7 +320,8 @@ mod tests {
             "1772618400.0",
             r#""2026-03-04T10:00:00Z""#,
         ] {
-            let line = format!(r#"{{"time":{time},"prefix":"192.0.2.0/24","rtt_ms":21.5,"source":"p"}}"#);
+            let line =
+                format!(r#"{{"time":{time},"prefix":"192.0.2.0/24","rtt_ms":21.5,"source":"p"}}"#);
             let sample = read(&line).unwrap();
             assert_eq!(sample.time, Timestamp::from_secs(1_772_618_400), "{time}");
             assert_eq!(sample.rtt_us, Some(21_500));
@@ -332,19 +331,25 @@ mod tests {
     #[test]
     fn a_round_trip_that_cannot_be_is_refused_with_its_reason() {
         for rtt in ["0", "-5", "60000001", "1e300", "0.2"] {
-            let line = format!(r#"{{"time":1772618400,"ip":"192.0.2.7","rtt_us":{rtt},"source":"p"}}"#);
+            let line =
+                format!(r#"{{"time":1772618400,"ip":"192.0.2.7","rtt_us":{rtt},"source":"p"}}"#);
             assert_eq!(read(&line).unwrap_err().reason(), "rtt_out_of_range", "{rtt}");
         }
         assert_eq!(read("{").unwrap_err().reason(), "json");
-        assert_eq!(read(r#"{"time":1,"ip":"x","rtt_us":1,"source":"p"}"#).unwrap_err().reason(), "malformed_field");
+        assert_eq!(
+            read(r#"{"time":1,"ip":"x","rtt_us":1,"source":"p"}"#).unwrap_err().reason(),
+            "malformed_field"
+        );
     }
 
     #[test]
     fn a_csv_row_says_what_the_same_json_line_says() {
         let header = csv::StringRecord::from(vec!["source", "rtt_us", "time", "ip", "note"]);
         let columns = CsvColumns::from_header(header.iter()).unwrap();
-        let row = csv::StringRecord::from(vec!["p", "21500", "2026-03-04T10:00:00Z", "192.0.2.7", "x"]);
-        let line = r#"{"time":"2026-03-04T10:00:00Z","ip":"192.0.2.7","rtt_us":21500,"source":"p"}"#;
+        let row =
+            csv::StringRecord::from(vec!["p", "21500", "2026-03-04T10:00:00Z", "192.0.2.7", "x"]);
+        let line =
+            r#"{"time":"2026-03-04T10:00:00Z","ip":"192.0.2.7","rtt_us":21500,"source":"p"}"#;
         assert_eq!(csv_row(&row, &columns), read(line));
         let lost = csv::StringRecord::from(vec!["p", "", "1772618400", "192.0.2.7", ""]);
         assert_eq!(csv_row(&lost, &columns).unwrap().rtt_us, None);

@@ -7,8 +7,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use schemas::batch::{Control, EventBatch};
@@ -17,10 +17,10 @@ use schemas::registry::Registry;
 use schemas::tables::Text;
 use schemas::time::{MICROS_PER_SEC, Timestamp};
 
-use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
 pub use super::input::InputReport;
+use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
 use crate::batcher::Batcher;
-use crate::session::interest::Keep;
+use crate::session::interest::{Followed, Keep};
 use crate::source::discover::{FileKind, Found};
 use crate::source::open::open;
 use crate::source::rtt_file;
@@ -166,9 +166,10 @@ impl Input {
 impl Merge {
     fn open(options: &ArchiveOptions) -> Result<Self, LogError> {
         let names = source_names(&options.inputs);
+        let followed = Followed::default();
         let mut ranked = Vec::with_capacity(options.inputs.len());
         for (found, name) in options.inputs.iter().zip(names) {
-            let (input, is_rib) = open_input(found, name, options)?;
+            let (input, is_rib) = open_input(found, name, options, &followed)?;
             ranked.push((input.first_time(), found.content_hash, is_rib, input));
         }
         ranked.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
@@ -212,8 +213,12 @@ impl Merge {
                     *slot = open;
                     self.next.push(Reverse((next, after_ribs, rank)));
                 }
-                (None, Some(Input::Mrt(input))) => report.inputs.push(input.close(time, &mut batcher)?),
-                (None, Some(Input::Rtt(input))) => report.inputs.push(input.close(time, &mut batcher)?),
+                (None, Some(Input::Mrt(input))) => {
+                    report.inputs.push(input.close(time, &mut batcher)?)
+                }
+                (None, Some(Input::Rtt(input))) => {
+                    report.inputs.push(input.close(time, &mut batcher)?)
+                }
                 (None, None) => {}
             }
             report.end = report.end.max(time);
@@ -242,6 +247,7 @@ fn open_input(
     found: &Found,
     name: Text,
     options: &ArchiveOptions,
+    followed: &Followed,
 ) -> Result<(Input, bool), LogError> {
     let input_error =
         |error| LogError::Input { source_name: found.path.display().to_string(), error };
@@ -250,8 +256,15 @@ fn open_input(
         FileKind::Mrt { is_rib, .. } => {
             let collector = options.collectors.get(&found.name).map_or("archive", String::as_str);
             let registry = &options.registry;
-            let input =
-                MrtInput::open(name, collector.into(), is_rib, reader, registry, options.keep);
+            let input = MrtInput::open(
+                name,
+                collector.into(),
+                is_rib,
+                reader,
+                registry,
+                options.keep,
+                followed,
+            );
             Ok((Input::Mrt(Box::new(input)), is_rib))
         }
         FileKind::Rtt(format) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::batch::{Account, Control, PeerState, RouteEvent, SampleEvent};
@@ -12,14 +13,14 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use crate::batcher::Batcher;
-use crate::session::interest::{Interest, Keep, Kept, StateChange};
+use crate::session::interest::{Followed, Interest, Keep, Kept, StateChange};
 use crate::session::mrt::MrtSession;
 use crate::source::mrt_file::{Damage, MrtStream};
 use crate::source::rtt_file::RttFile;
 
 /// The number of the archive among the inputs of its log: windows close by its progress.
 pub(super) const ARCHIVE_INPUT: u32 = 0;
-/// `design.md` 2: a jump ahead of more than this is a bad clock if the next record falls back.
+/// A jump ahead of more than this is a bad clock if the next record falls back.
 const JUMP_SECS_MAX: i64 = 3_600;
 /// State of an established session (RFC 6396 §4.4.1).
 const ESTABLISHED: u16 = 6;
@@ -62,6 +63,7 @@ impl MrtInput {
         reader: Box<dyn Read + Send>,
         registry: &Arc<Registry>,
         keep: Keep,
+        followed: &Followed,
     ) -> Self {
         let mut input = Self {
             source,
@@ -69,7 +71,7 @@ impl MrtInput {
             collector,
             is_rib,
             stream: MrtStream::new(reader),
-            interest: Interest::new(Arc::clone(registry), keep),
+            interest: Interest::new(Arc::clone(registry), keep, Rc::clone(followed)),
             registry: Arc::clone(registry),
             peers: Vec::new(),
             next: None,
@@ -231,7 +233,11 @@ impl MrtInput {
     }
 
     /// Appends what counts at the end of the file and says what came of it.
-    pub(super) fn close(mut self, now: Timestamp, batcher: &mut Batcher) -> Result<InputReport, LogError> {
+    pub(super) fn close(
+        mut self,
+        now: Timestamp,
+        batcher: &mut Batcher,
+    ) -> Result<InputReport, LogError> {
         if self.is_rib {
             let collector = Arc::clone(&self.collector);
             batcher.broadcast(now, |_| Control::EndOfRib {
@@ -248,7 +254,7 @@ impl MrtInput {
     }
 }
 
-/// The partitions that get a copy of a route element, and the one that writes (`design.md` 1).
+/// The partitions that get a copy of a route element, and the one that writes.
 struct Copies {
     partitions: Vec<u32>,
     writing: u32,
@@ -274,8 +280,10 @@ impl Copies {
                 };
             }
         }
-        let writing = owner
-            .map_or_else(|| Registry::shard_of_prefix(&element.prefix, partitions), |(_, shard)| shard);
+        let writing = owner.map_or_else(
+            || Registry::shard_of_prefix(&element.prefix, partitions),
+            |(_, shard)| shard,
+        );
         shards.push(writing);
         shards.sort_unstable();
         shards.dedup();
@@ -333,7 +341,11 @@ impl RttInput {
         Ok(())
     }
 
-    pub(super) fn close(self, now: Timestamp, batcher: &mut Batcher) -> Result<InputReport, LogError> {
+    pub(super) fn close(
+        self,
+        now: Timestamp,
+        batcher: &mut Batcher,
+    ) -> Result<InputReport, LogError> {
         let damage = self.file.damage.into_iter().chain(self.file.refusals).collect();
         report(self.source, self.file.account, damage, now, batcher)
     }
@@ -363,7 +375,8 @@ mod tests {
     #[test]
     fn a_route_that_touches_two_shards_is_written_by_one() {
         let connection = |name: &str, prefix: &str| -> schemas::connection::Connection {
-            serde_json::from_str(&format!(r#"{{"name":"{name}","prefixes":["{prefix}"]}}"#)).unwrap()
+            serde_json::from_str(&format!(r#"{{"name":"{name}","prefixes":["{prefix}"]}}"#))
+                .unwrap()
         };
         let registry = Registry::new(
             1,

@@ -3,7 +3,9 @@
 //! NLRI first; attributes are decoded only where a prefix is touched or a watched AS is on the path.
 //! Pure: it collects what it keeps and counts what it leaves.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::batch::Action;
@@ -23,6 +25,13 @@ pub enum Keep {
     /// All.
     All,
 }
+
+/// Prefixes of others that are followed at most; a leak of more is seen by these.
+const FOLLOWED_MAX: usize = 2_000_000;
+
+/// Prefixes of others that were seen behind a watched AS. From then on every word on them is kept,
+/// so that a leak's end is heard too. Shared by the inputs of one log.
+pub type Followed = Rc<RefCell<HashSet<Prefix>>>;
 
 /// An element that is kept.
 #[derive(Clone, Debug)]
@@ -63,6 +72,7 @@ pub struct StateChange {
 pub struct Interest {
     registry: Arc<Registry>,
     watched: BTreeSet<Asn>,
+    followed: Followed,
     keep: Keep,
     /// Elements that are kept, in the order of the record.
     pub kept: Vec<Kept>,
@@ -75,9 +85,17 @@ pub struct Interest {
 impl Interest {
     /// A filter for this version of the registry.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, keep: Keep) -> Self {
+    pub fn new(registry: Arc<Registry>, keep: Keep, followed: Followed) -> Self {
         let watched = registry.watched().iter().map(|watched| watched.number).collect();
-        Self { registry, watched, keep, kept: Vec::new(), states: Vec::new(), unmatched: 0 }
+        Self {
+            registry,
+            watched,
+            followed,
+            keep,
+            kept: Vec::new(),
+            states: Vec::new(),
+            unmatched: 0,
+        }
     }
 
     fn passes_watched(&self, update: &UpdateView<'_>) -> bool {
@@ -88,11 +106,17 @@ impl Interest {
 
 impl RouteSink for Interest {
     fn update(&mut self, update: &UpdateView<'_>) {
-        let all = self.keep == Keep::All || self.passes_watched(update);
+        let all = self.keep == Keep::All;
+        let watched = !all && self.passes_watched(update);
         let mut decoded: Option<Arc<PathAttributes>> = None;
         let Self { registry, kept, unmatched, .. } = self;
+        let mut followed = self.followed.borrow_mut();
         update.for_each_prefix(|action, prefix, path_id| {
-            if !all && !registry.is_touched(&prefix) {
+            let ours = all || registry.is_touched(&prefix);
+            if !ours && watched && action == Action::Announce && followed.len() < FOLLOWED_MAX {
+                followed.insert(prefix);
+            }
+            if !ours && (followed.is_empty() || !followed.contains(&prefix)) {
                 *unmatched += 1;
                 return;
             }

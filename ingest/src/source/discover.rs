@@ -105,7 +105,9 @@ fn collect(path: &Path, depth: u32, files: &mut Vec<PathBuf>) -> Result<(), Disc
     entries.sort();
     entries
         .iter()
-        .filter(|entry| !entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")))
+        .filter(|entry| {
+            !entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        })
         .try_for_each(|entry| collect(entry, depth, files))
 }
 

@@ -1,7 +1,7 @@
 //! RTT files: JSON lines or CSV, matched to their owners and sorted by event time before they are
 //! appended, so that the order of lines in a file changes nothing.
 //!
-//! A file's samples are held in memory, 24 bytes each; more than [`SAMPLES_MAX`] are refused with a
+//! A file's samples are held in memory, 32 bytes each; more than [`SAMPLES_MAX`] are refused with a
 //! remedy. A line that is no sample is counted with its reason and passed over.
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,7 +20,7 @@ use crate::decode::rtt::{CsvColumns, SampleError, SampleLine, csv_row, json_line
 /// Longest line that is read; a longer one is refused.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// Samples of one file at most.
-pub const SAMPLES_MAX: usize = 200_000_000;
+pub const SAMPLES_MAX: usize = 50_000_000;
 /// A jump ahead of more than this is a bad clock if the next sample falls back behind it.
 const JUMP_SECS_MAX: i64 = 3_600;
 
@@ -90,10 +90,7 @@ pub fn read(
     Ok(loader.finish(lines))
 }
 
-fn read_csv<R: BufRead>(
-    lines: &mut Lines<R>,
-    loader: &mut Loader<'_>,
-) -> Result<(), SampleError> {
+fn read_csv<R: BufRead>(lines: &mut Lines<R>, loader: &mut Loader<'_>) -> Result<(), SampleError> {
     let mut columns = None;
     let mut header_error = None;
     let mut record = csv::StringRecord::new();
@@ -172,7 +169,8 @@ impl<R: BufRead> Lines<R> {
                 if !too_long {
                     line.extend_from_slice(piece);
                 }
-                if end.is_some() || (ended && self.error.is_none() && (too_long || !line.is_empty()))
+                if end.is_some()
+                    || (ended && self.error.is_none() && (too_long || !line.is_empty()))
                 {
                     let whole = line.strip_suffix(b"\r").unwrap_or(&line);
                     f((!too_long).then_some(whole), self.number);
@@ -277,7 +275,7 @@ impl<'r> Loader<'r> {
         });
     }
 
-    /// `design.md` 2: a jump ahead is a bad clock if what follows falls back behind it.
+    /// A jump ahead is a bad clock if what follows falls back behind it.
     fn drop_bad_clock(&mut self, next: Timestamp) {
         let falls_back = |latest: Timestamp| latest.secs_since(next) > JUMP_SECS_MAX;
         if self.jumped && self.latest.is_some_and(falls_back) {
@@ -312,7 +310,7 @@ impl<'r> Loader<'r> {
 
     fn finish<R: BufRead>(self, lines: Lines<R>) -> RttFile {
         let Self { mut file, reasons, .. } = self;
-        file.rows.sort_by_key(|row| (row.time, row.source, row.owners, row.rtt_us));
+        file.rows.sort_unstable_by_key(|row| (row.time, row.source, row.owners, row.rtt_us));
         file.latest = file.latest.max(file.rows.last().map(|row| row.time));
         file.account.last_offset = lines.number.saturating_sub(1);
         file.damage = lines.error.map(|error| {
@@ -325,7 +323,7 @@ impl<'r> Loader<'r> {
 }
 
 /// Who counts a sample: the connection it names if that owns the prefix, else every owner of the
-/// longest registered match (`design.md` 9).
+/// longest registered match.
 fn match_owners(
     registry: &Registry,
     target: Target,

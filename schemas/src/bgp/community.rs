@@ -37,6 +37,9 @@ mod tests {
     fn each_kind_has_a_text_that_names_it() {
         assert_eq!(Community::Standard(0x1f8b_1f47).to_string(), "8075:8007");
         assert_eq!(Community::Large(64_500, 1, 2).to_string(), "64500:1:2");
-        assert_eq!(Community::Extended([0, 2, 0, 0, 0, 0, 0, 9]).to_string(), "ext:0002000000000009");
+        assert_eq!(
+            Community::Extended([0, 2, 0, 0, 0, 0, 0, 9]).to_string(),
+            "ext:0002000000000009"
+        );
     }
 }

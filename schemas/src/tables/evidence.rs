@@ -1,5 +1,7 @@
 //! `evidence`: why a finding says what it says.
 
+use std::net::IpAddr;
+
 use super::{Text, table};
 use crate::bgp::Asn;
 use crate::time::Timestamp;
@@ -25,6 +27,8 @@ table! {
         collector: Option<Text>,
         /// AS number of the witness; null for a term
         peer_asn: Option<Asn>,
+        /// Address of the witness; null for a term
+        peer_ip: Option<IpAddr>,
         /// When the witness first held the route; null for a term
         first_seen: Option<Timestamp>,
         /// When the witness last said so; null for a term

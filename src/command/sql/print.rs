@@ -55,7 +55,11 @@ impl Output {
         self.cut_off.load(Ordering::Relaxed)
     }
 
-    fn attempt<T>(&self, done: T, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> io::Result<T> {
+    fn attempt<T>(
+        &self,
+        done: T,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         match write(inner.as_mut()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -91,7 +95,13 @@ pub(super) struct Printer {
 pub(super) enum Rows {
     /// A statement without rows.
     Nothing,
-    Table { schema: SchemaRef, batches: Vec<RecordBatch>, left: usize, expanded: bool, output: Output },
+    Table {
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        left: usize,
+        expanded: bool,
+        output: Output,
+    },
     Csv(Box<csv::Writer<Output>>),
     Json(JsonWriter<Output, JsonArray>, Output),
     NdJson(JsonWriter<Output, LineDelimited>),
@@ -212,9 +222,8 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 }
 
 fn as_json(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowError> {
-    let options = EncoderOptions::default()
-        .with_explicit_nulls(true)
-        .with_timestamp_format(TIME.to_owned());
+    let options =
+        EncoderOptions::default().with_explicit_nulls(true).with_timestamp_format(TIME.to_owned());
     let mut encoder = make_encoder(field, column.as_ref(), &options)?;
     let mut bytes = Vec::new();
     let values = (0..column.len()).map(|row| {
@@ -224,7 +233,8 @@ fn as_json(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowErro
         bytes.clear();
         encoder.encode(row, &mut bytes);
         let text = std::str::from_utf8(&bytes);
-        text.map(|text| Some(text.to_owned())).map_err(|error| ArrowError::JsonError(error.to_string()))
+        text.map(|text| Some(text.to_owned()))
+            .map_err(|error| ArrowError::JsonError(error.to_string()))
     });
     values.collect()
 }
@@ -232,9 +242,7 @@ fn as_json(field: &FieldRef, column: &ArrayRef) -> Result<StringArray, ArrowErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{
-        FixedSizeBinaryArray, ListArray, TimestampMicrosecondArray, UInt32Array,
-    };
+    use arrow::array::{FixedSizeBinaryArray, ListArray, TimestampMicrosecondArray, UInt32Array};
     use arrow::datatypes::UInt32Type;
 
     #[derive(Clone, Default)]
@@ -260,7 +268,14 @@ mod tests {
             ("name", Arc::new(StringArray::from(vec![Some("a,\"b"), None])), true),
             ("n", Arc::new(UInt32Array::from(vec![7, 8])), false),
             ("list", Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(lists)), true),
-            ("octets", Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(octets.into_iter(), 2).unwrap()), true),
+            (
+                "octets",
+                Arc::new(
+                    FixedSizeBinaryArray::try_from_sparse_iter_with_size(octets.into_iter(), 2)
+                        .unwrap(),
+                ),
+                true,
+            ),
         ])
         .unwrap()
     }
