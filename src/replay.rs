@@ -200,7 +200,7 @@ fn discover(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), ReplayError>
             }
         }
     }
-    inputs.sort_by(|a, b| a.content_hash.cmp(&b.content_hash));
+    inputs.sort_by_key(|found| found.content_hash);
     Ok((inputs, problems))
 }
 

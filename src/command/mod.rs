@@ -169,8 +169,11 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Decode(decode) => decode.run(),
         Command::Sql(sql) => {
             let lake = global.lake()?;
-            runtime()?.block_on(sql.run(Some(&lake)))?;
-            Ok(Ended::Well)
+            let runtime = runtime()?;
+            let done = runtime.block_on(sql.run(Some(&lake)));
+            // A cancelled query may still sit in an operator that never yields.
+            runtime.shutdown_background();
+            done.map(|()| Ended::Well)
         }
         Command::Findings(findings) => findings.run(&global),
         Command::Check(check) => check.run(&global),

@@ -172,7 +172,7 @@ impl Merge {
             let (input, is_rib) = open_input(found, name, options, &followed)?;
             ranked.push((input.first_time(), found.content_hash, is_rib, input));
         }
-        ranked.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        ranked.sort_by_key(|(first, content_hash, ..)| (*first, *content_hash));
         let mut merge = Self {
             registry: Arc::clone(&options.registry),
             inputs: Vec::with_capacity(ranked.len()),
