@@ -16,6 +16,7 @@ lint:
 
 # The benchmarks: the same answer first, then the race
 bench *ARGS="all":
+    cargo build --release --locked --bin peerscope
     cargo run --release --locked -p peerscope-benches -- {{ARGS}}
 
 # The property tests of every crate with far more cases than a test run has time for

@@ -2,7 +2,7 @@
 //!
 //! [`shard`] is the spine: the fold of one partition, the one place that calls [`rib`], [`detect`]
 //! and [`latency`] in order. [`correlate`] folds what the shards tell each other into numbered
-//! findings. [`lake`] commits rows as Parquet files, [`sql`] reads them. [`reference`] holds slow
+//! findings. [`lake`] commits rows as Parquet files, [`sql`] reads them. [`mod@reference`] holds slow
 //! facts. `rib`, `detect`, `latency` and `correlate` are pure.
 
 pub mod correlate;

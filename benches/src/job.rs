@@ -31,8 +31,8 @@ impl Programs {
     }
 }
 
-/// Every sample must be in a row of its window.
-const SAMPLES_IN_ROWS: &str = "select sum(samples) as samples from latency";
+/// Every sample, measured or lost, must be in a row of its window.
+const SAMPLES_IN_ROWS: &str = "select sum(samples + lost) as samples from latency";
 
 /// One contestant's work on one input.
 #[derive(Clone, Debug)]

@@ -90,8 +90,8 @@ pub(crate) fn rtt(programs: &Programs) -> Result<Section, BenchError> {
         unit: "samples",
         units: Some(samples),
         peers: Vec::new(),
-        note: "From JSON lines to committed `latency` rows and their roll-ups; the samples of \
-               those rows add up to the lines. No peer does this work."
+        note: "From JSON lines to committed `latency` rows, whose samples, measured and lost, add up to \
+               the lines. No peer does this work."
             .to_owned(),
         rows,
     })
