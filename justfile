@@ -16,8 +16,8 @@ lint:
 
 # The benchmarks: the same answer first, then the race
 bench *ARGS="all":
-    cargo build --release --locked --bin peerscope
-    cargo run --release --locked -p peerscope-benches -- {{ARGS}}
+    cargo build --release --workspace --locked
+    "${CARGO_TARGET_DIR:-target}/release/peerscope-benches" {{ARGS}}
 
 # The property tests of every crate with far more cases than a test run has time for
 fuzz CASES="20000":
