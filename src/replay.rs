@@ -1,6 +1,7 @@
 //! Wiring of `replay`: archives through the archive log, its folds and the lake.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +101,9 @@ pub fn replay(
     let (reference, reference_hashes) = load_reference(&request.config.reference)?;
     let identity = Identity {
         kind: "replay".to_owned(),
-        inputs: sorted(inputs.iter().map(|found| hex(&found.content_hash))),
+        inputs: sorted(
+            inputs.iter().map(|found| format!("{} {}", hex(&found.content_hash), found.name)),
+        ),
         reference: sorted(reference_hashes),
         config_hash: request.config.hash(),
         partitions: request.shards,
@@ -174,21 +177,31 @@ impl Progress for FromTheStart {
     }
 }
 
-/// Finds and recognises the inputs; equal contents are read once.
+/// Finds and recognises the inputs, in the order of their content hashes; equal contents are read
+/// once, under the name that comes first.
 ///
 /// # Errors
 /// [`ReplayError::Unreadable`] for a path that cannot be read.
 fn discover(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), ReplayError> {
-    let mut inputs: Vec<Found> = Vec::new();
     let mut problems = Vec::new();
-    let mut seen: BTreeSet<[u8; 32]> = BTreeSet::new();
+    let mut seen: BTreeMap<[u8; 32], Found> = BTreeMap::new();
     for path in paths {
         let is_named = !path.is_dir();
         for file in files_of(path).map_err(ReplayError::Unreadable)? {
             match recognise(&file) {
-                Ok(found) if seen.insert(found.content_hash) => inputs.push(found),
                 Ok(found) => {
-                    tracing::warn!(path = %found.path.display(), "given twice, read once");
+                    let path = found.path.display().to_string();
+                    match seen.entry(found.content_hash) {
+                        Entry::Vacant(place) => {
+                            place.insert(found);
+                        }
+                        Entry::Occupied(mut place) => {
+                            tracing::warn!(path, "given twice, read once");
+                            if found.name < place.get().name {
+                                place.insert(found);
+                            }
+                        }
+                    }
                 }
                 Err(error @ DiscoverError::Unknown { .. }) if !is_named => {
                     tracing::warn!(%error, "passed over");
@@ -200,8 +213,7 @@ fn discover(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), ReplayError>
             }
         }
     }
-    inputs.sort_by_key(|found| found.content_hash);
-    Ok((inputs, problems))
+    Ok((seen.into_values().collect(), problems))
 }
 
 /// Reads the reference files that this version knows, with their content hashes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingest::session::mrt::{MrtSession, RouteSink, UpdateView};
+use ingest::source::discover::{DiscoverError, FileKind, Found, recognise};
 use ingest::source::mrt_file::MrtStream;
 use ingest::source::open::open;
 
@@ -72,6 +73,20 @@ impl Decode {
 
 fn count(path: &Path) -> Counts {
     let mut counts = Counts::default();
+    match recognise(path) {
+        Ok(Found { kind: FileKind::Mrt { .. }, .. }) => {}
+        Ok(_) => {
+            let problem = "holds RTT samples; this version counts MRT files".to_owned();
+            return Counts { problem: Some(problem), ..counts };
+        }
+        Err(DiscoverError::Io { error, .. }) => {
+            return Counts { problem: Some(error.to_string()), ..counts };
+        }
+        Err(DiscoverError::Empty { .. }) => {
+            return Counts { problem: Some("the file is empty".to_owned()), ..counts };
+        }
+        Err(_) => return Counts { problem: Some("is no MRT file".to_owned()), ..counts },
+    }
     let reader = match open(path) {
         Ok(reader) => reader,
         Err(error) => return Counts { problem: Some(error.to_string()), ..counts },
@@ -84,8 +99,7 @@ fn count(path: &Path) -> Counts {
             Ok(None) => break,
             Err(damage) => {
                 counts.refused += 1;
-                let hint = if counts.records == 0 { "no MRT record at its start; " } else { "" };
-                counts.problem = Some(format!("{hint}{damage}"));
+                counts.problem = Some(damage.to_string());
                 break;
             }
         };
@@ -98,9 +112,6 @@ fn count(path: &Path) -> Counts {
         }
         counts.records += 1;
         stream.consume(bytes);
-    }
-    if counts.records == 0 && counts.problem.is_none() {
-        counts.problem = Some("the file is empty".to_owned());
     }
     let met = session.counts();
     counts.announced = met.announced;

@@ -1,6 +1,7 @@
 //! Answers of SQL queries as text: what the commands that print a story read the lake by.
 
-use analytics::sql::{Lake, LakeRoot, Options};
+use analytics::lake::layout::INTERNAL;
+use analytics::sql::{Lake, LakeRoot, OpenError, Options};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// Rows of text; null stands as an empty text.
@@ -68,7 +69,34 @@ impl<'a> Cells<'a> {
 /// # Errors
 /// A lake that is not there or not of this version.
 pub(super) async fn open(url: &str) -> anyhow::Result<Lake> {
-    Ok(Lake::open(&LakeRoot::parse(url)?, Options::default()).await?)
+    let root = LakeRoot::parse(url)?;
+    look_at(&root)?;
+    Ok(Lake::open(&root, Options::default()).await?)
+}
+
+/// Refuses a folder that is no lake, and warns of one that is a part of what it will be.
+///
+/// # Errors
+/// [`OpenError::Missing`] for a folder that is no lake.
+pub(super) fn look_at(root: &LakeRoot) -> Result<(), OpenError> {
+    let internal = root.folder().join(INTERNAL);
+    if !internal.is_dir() {
+        return Err(OpenError::Missing { folder: root.folder().to_owned() });
+    }
+    let logs = std::fs::read_dir(internal.join("logs")).into_iter().flatten().flatten();
+    let names: Vec<String> =
+        logs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let begun = names.iter().filter_map(|name| name.strip_suffix(".json"));
+    for log in begun.filter(|log| !log.ends_with(".end")) {
+        if !names.contains(&format!("{log}.end.json")) {
+            eprintln!(
+                "peerscope: {} holds an unfinished replay; what follows is a part of it. Run the \
+                 same replay again to complete it",
+                root.folder().display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A text as SQL writes it.

@@ -101,7 +101,16 @@ impl Case {
         if self.closed_at.take().is_some() {
             return self.begin(Phase::Reopened, change, facts);
         }
-        if self.ignored {
+        self.reconsider(change, facts)
+    }
+
+    /// Something that the score looks at has changed.
+    pub(super) fn reconsider(
+        &mut self,
+        change: &Change<'_>,
+        facts: &Facts<'_>,
+    ) -> Option<Transition> {
+        if self.ignored || self.closed_at.is_some() {
             return None;
         }
         if self.pending {

@@ -142,6 +142,16 @@ impl Detector {
         let facts =
             Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
         let verdicts = judge::judge(change, &facts);
+        let gone_dark = change.route.after.is_none() && !rib.is_visible(&change.prefix);
+        if gone_dark && change.touches.iter().any(|touch| touch.relation == Relation::Exact) {
+            let around = |key: &CaseKey| {
+                key.prefix != change.prefix
+                    && key.owner.is_some_and(|owner| owner.prefix == change.prefix)
+            };
+            for (_, case) in self.cases.iter_mut().filter(|(key, _)| around(key)) {
+                transitions.extend(case.reconsider(change, &facts));
+            }
+        }
         let witness = WitnessKey { peer: change.peer, path_id: change.path_id };
         let of_prefix = self.cases.range_mut(keys_of(change.prefix));
         for (key, case) in of_prefix {

@@ -12,7 +12,7 @@ use super::store::{LakeError, LocalStore};
 pub struct Identity {
     /// Kind of log: `replay`.
     pub kind: String,
-    /// SHA-256 of each input, sorted.
+    /// SHA-256 and name of each input, sorted: rows call their source by its name.
     pub inputs: Vec<String>,
     /// SHA-256 of each reference file, sorted.
     pub reference: Vec<String>,

@@ -52,6 +52,7 @@ impl Sql {
     /// A lake that cannot be opened, a file that cannot be read, the first statement that fails.
     pub async fn run(self, lake: Option<&str>) -> Result<()> {
         let root = LakeRoot::parse(lake.unwrap_or("./lake"))?;
+        super::table::look_at(&root)?;
         let options = Options { tenant: self.tenant, ..Options::default() };
         let lake = Lake::open(&root, options).await?;
         let mut texts = self.commands;
