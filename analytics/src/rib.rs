@@ -94,14 +94,6 @@ impl Rib {
     pub fn is_visible(&self, prefix: &Prefix) -> bool {
         self.routes.contains_key(prefix)
     }
-
-    /// All routes held for exactly this prefix.
-    pub fn routes_of(
-        &self,
-        prefix: &Prefix,
-    ) -> impl Iterator<Item = (PeerId, &Arc<PathAttributes>)> {
-        self.routes.get(prefix).into_iter().flatten().map(|held| (held.peer, &held.attributes))
-    }
 }
 
 #[cfg(test)]

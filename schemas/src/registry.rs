@@ -1,7 +1,7 @@
 //! The registry: all connections and watched ASes of one version; who owns a prefix or an address,
 //! and which shard it belongs to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -310,12 +310,6 @@ fn check_owners(connections: &[Connection]) -> Result<(), RegistryError> {
         }
     }
     Ok(())
-}
-
-/// The AS numbers that may originate the prefixes of a connection, as configured.
-#[must_use]
-pub fn configured_origins(connection: &Connection) -> Option<BTreeSet<Asn>> {
-    connection.origin_asns.as_ref().map(|asns| asns.iter().copied().collect())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ingest::session::mrt::{MrtSession, RouteSink, UpdateView};
-use ingest::source::discover::{DiscoverError, FileKind, Found, recognise};
+use ingest::source::discover::{DiscoverError, FileKind, kind};
 use ingest::source::mrt_file::MrtStream;
 use ingest::source::open::open;
 
@@ -73,8 +73,8 @@ impl Decode {
 
 fn count(path: &Path) -> Counts {
     let mut counts = Counts::default();
-    match recognise(path) {
-        Ok(Found { kind: FileKind::Mrt { .. }, .. }) => {}
+    match kind(path) {
+        Ok(FileKind::Mrt { .. }) => {}
         Ok(_) => {
             let problem = "holds RTT samples; this version counts MRT files".to_owned();
             return Counts { problem: Some(problem), ..counts };

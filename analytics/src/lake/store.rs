@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::layout::INTERNAL;
+use crate::sql::LakeRoot;
 
 /// Why a lake cannot be written or read. One variant per remedy.
 #[derive(Debug, thiserror::Error)]
@@ -79,11 +80,8 @@ pub struct LocalStore {
 /// # Errors
 /// [`LakeError::Unsupported`] for any store but the local disk.
 pub fn local_root(url: &str) -> Result<PathBuf, LakeError> {
-    match url.split_once("://") {
-        None => Ok(PathBuf::from(url)),
-        Some(("file", path)) => Ok(PathBuf::from(path)),
-        Some(_) => Err(LakeError::Unsupported { url: url.to_owned() }),
-    }
+    let root = LakeRoot::parse(url).map_err(|_| LakeError::Unsupported { url: url.to_owned() })?;
+    Ok(root.folder().to_owned())
 }
 
 impl LocalStore {

@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -290,10 +289,4 @@ fn source_names(inputs: &[Found]) -> Vec<Text> {
         }
     };
     inputs.iter().map(distinct).collect()
-}
-
-/// The paths of the inputs, for messages.
-#[must_use]
-pub fn paths(inputs: &[Found]) -> Vec<PathBuf> {
-    inputs.iter().map(|found| found.path.clone()).collect()
 }

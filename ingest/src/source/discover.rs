@@ -117,18 +117,25 @@ fn collect(path: &Path, depth: u32, files: &mut Vec<PathBuf>) -> Result<(), Disc
 /// [`DiscoverError`] if it cannot be read or holds nothing known.
 pub fn recognise(path: &Path) -> Result<Found, DiscoverError> {
     let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
+    let kind = kind(path)?;
     let content_hash = hash(path).map_err(io_error)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Found { path: path.to_owned(), name, kind, content_hash })
+}
+
+/// What a file holds, told by its first bytes.
+///
+/// # Errors
+/// [`DiscoverError`] if it cannot be read or holds nothing known.
+pub fn kind(path: &Path) -> Result<FileKind, DiscoverError> {
+    let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
     let mut head = vec![0; HEAD_BYTES];
     let bytes = open(path).and_then(|mut reader| fill(&mut reader, &mut head)).map_err(io_error)?;
     head.truncate(bytes);
     if head.is_empty() {
         return Err(DiscoverError::Empty { path: path.to_owned() });
     }
-    let Some(kind) = kind_of(&head) else {
-        return Err(DiscoverError::Unknown { path: path.to_owned() });
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Found { path: path.to_owned(), name, kind, content_hash })
+    kind_of(&head).ok_or_else(|| DiscoverError::Unknown { path: path.to_owned() })
 }
 
 fn kind_of(head: &[u8]) -> Option<FileKind> {
