@@ -104,6 +104,7 @@ struct Chains {
     sessions: Chain<tables::SessionRow>,
     ledger: Chain<tables::LedgerRow>,
     connections: Chain<tables::ConnectionRow>,
+    feed_gaps: Chain<tables::FeedGapRow>,
 }
 
 impl Chains {
@@ -115,6 +116,7 @@ impl Chains {
             sessions: Chain::new(tables::SESSIONS, store, log, partition),
             ledger: Chain::new(tables::LEDGER, store, log, partition),
             connections: Chain::new(tables::CONNECTIONS, store, log, partition),
+            feed_gaps: Chain::new(tables::FEED_GAPS, store, log, partition),
         }
     }
 
@@ -124,7 +126,8 @@ impl Chains {
         self.latency.take(&mut rows.latency, position)?;
         self.sessions.take(&mut rows.sessions, position)?;
         self.ledger.take(&mut rows.ledger, position)?;
-        self.connections.take(&mut rows.connections, position)
+        self.connections.take(&mut rows.connections, position)?;
+        self.feed_gaps.take(&mut rows.feed_gaps, position)
     }
 
     fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
@@ -134,6 +137,7 @@ impl Chains {
             ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
             ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
             ("connections".to_owned(), self.connections.finish(position, is_first)?),
+            ("feed_gaps".to_owned(), self.feed_gaps.finish(position, is_first)?),
         ]))
     }
 }
@@ -152,9 +156,9 @@ fn fold_partition(
     let send = |summary| sender.send((partition, summary)).map_err(|_| LogError::Closed);
     while let Some(batch) = reader.next()? {
         if position.end == 0
-            && let Some(first) = batch.records.first()
+            && let Some((first, _)) = batch.log_times()
         {
-            position.time = first.log_time;
+            position.time = first;
             chains.take(&mut shard, position)?;
         }
         shard.apply(&batch);
@@ -233,7 +237,6 @@ fn empty_tables(folding: &Folding, position: Position) -> Result<(), LakeError> 
         RIB: RibRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,
-        FEED_GAPS: FeedGapRow,
         ALERT_DELIVERIES: AlertDeliveryRow,
         SILENCES: SilenceRow,
     }

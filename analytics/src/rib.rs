@@ -110,6 +110,7 @@ mod tests {
             asn: Asn(64_500 + u32::from(number)),
             rib_view: RibView::AdjRibInPre,
             distinguisher: 0,
+            routing_domain: "public".into(),
         })
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
-use schemas::tables::{ConnectionRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text};
+use schemas::tables::{
+    ConnectionRow, FeedGapRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text,
+};
 use schemas::time::Timestamp;
 
 use crate::latency::window::{LatencyWindow, WINDOW_SECS};
@@ -23,6 +25,8 @@ pub struct Rows {
     pub ledger: Vec<LedgerRow>,
     /// `connections`
     pub connections: Vec<ConnectionRow>,
+    /// `feed_gaps`
+    pub feed_gaps: Vec<FeedGapRow>,
 }
 
 /// The connection that names a session, with the session's role.

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemas::batch::{
-    Account, Action, Content, Control, EventBatch, PeerState, RouteEvent, SampleEvent,
+    Account, Action, Content, Control, EventBatch, MessageEvent, PeerState, RouteEvent,
 };
-use schemas::bgp::PeerHeader;
+use schemas::bgp::{PathAttributes, PeerHeader};
 use schemas::finding::Transition;
 use schemas::registry::{Registry, Relation, Touch};
-use schemas::tables::{LedgerRow, RouteUpdateRow, SessionRow, Text};
+use schemas::tables::{FeedGapRow, LedgerRow, RouteUpdateRow, SessionRow, Text};
 use schemas::time::Timestamp;
 
 use crate::detect::{Change, DetectOptions, Detector};
@@ -80,22 +80,23 @@ impl Shard {
 
     /// Folds one batch.
     pub fn apply(&mut self, batch: &EventBatch) {
-        for record in &batch.records {
-            self.reached = self.reached.max(record.log_time);
-            match record.content {
-                Content::Route(row) => {
-                    if let Some(route) = batch.routes.get(row) {
-                        self.route(&route, batch, record.log_time);
+        for run in batch.runs() {
+            self.reached = self.reached.max(run.log_time);
+            match run.first {
+                Content::Route(first) => {
+                    for row in first..first.saturating_add(run.count) {
+                        self.route(row, batch, run.log_time);
                     }
                 }
-                Content::Sample(row) => {
-                    if let Some(sample) = batch.samples.get(row) {
-                        self.sample(&sample, batch);
+                Content::Sample(first) => {
+                    for row in first..first.saturating_add(run.count) {
+                        self.sample(row, batch);
                     }
                 }
-                Content::Control(index) => {
-                    if let Some(control) = batch.controls.get(index as usize) {
-                        self.control(control, batch, record.log_time);
+                Content::Control(first) => {
+                    let controls = batch.controls.iter().skip(first as usize);
+                    for control in controls.take(run.count as usize) {
+                        self.control(control, batch, run.log_time);
                     }
                 }
             }
@@ -118,23 +119,24 @@ impl Shard {
         }
     }
 
-    fn route(&mut self, route: &RouteEvent, batch: &EventBatch, log_time: Timestamp) {
+    fn route(&mut self, row: u32, batch: &EventBatch, log_time: Timestamp) {
         let Some(registry) = self.registry.clone() else { return };
-        let Some(header) = batch.peers.get(route.peer as usize) else { return };
-        let Some(source) = batch.sources.get(route.source as usize) else { return };
+        let Some(told) = Told::of(row, batch) else { return };
+        let Told { route, message, header, source, attributes } = told;
         if route.writes {
-            self.rows.route_updates.push(route_row(route, batch, header, source, &registry));
+            let received_time = batch.is_live.then_some(log_time);
+            self.rows.route_updates.push(route_row(&told, received_time, &registry));
         }
         let peer = self.rib.peer_id(header);
         let after = match route.action {
-            Action::Announce => batch.attributes_of(route).cloned(),
+            Action::Announce => attributes.cloned(),
             Action::Withdraw => None,
         };
         let changed = self.rib.apply(peer, route.prefix, route.path_id, after);
         self.judge(
             &Change {
                 log_time,
-                time: route.event_time,
+                time: message.event_time,
                 peer,
                 header,
                 prefix: route.prefix,
@@ -142,9 +144,9 @@ impl Shard {
                 route: &changed,
                 touches: &[],
                 writes: route.writes,
-                is_snapshot: route.is_snapshot,
+                is_snapshot: message.is_snapshot,
                 source,
-                source_offset: route.source_offset,
+                source_offset: message.source_offset,
             },
             &registry,
         );
@@ -154,7 +156,8 @@ impl Shard {
     fn judge(&mut self, change: &Change<'_>, registry: &Registry) {
         let mut touches = std::mem::take(&mut self.touches);
         touches.clear();
-        touches.extend(registry.touches(&change.prefix).filter(|touch| {
+        let domain = &change.header.routing_domain;
+        touches.extend(registry.touches(domain, &change.prefix).filter(|touch| {
             registry.shard(touch.owner.connection, self.partitions) == self.partition
         }));
         let change = Change { touches: &touches, ..change.clone() };
@@ -168,7 +171,8 @@ impl Shard {
         self.touches = touches;
     }
 
-    fn sample(&mut self, sample: &SampleEvent, batch: &EventBatch) {
+    fn sample(&mut self, row: u32, batch: &EventBatch) {
+        let Some(sample) = batch.samples.get(row) else { return };
         let Some(source) = batch.sources.get(sample.source as usize) else { return };
         let counted = self.windows.add(Sample {
             time: sample.event_time,
@@ -200,18 +204,21 @@ impl Shard {
                 self.write_windows();
             }
             Control::EndOfRib { .. } => self.detector.end_of_rib(),
-            Control::Peer { peer, state, event_time, source, source_offset, local_ip } => {
-                let Some(header) = batch.peers.get(*peer as usize) else { return };
+            Control::Peer { .. } => {
+                if let Some(told) = PeerChange::of(control, batch) {
+                    self.peer_change(&told, log_time);
+                }
+            }
+            Control::FeedGap { source, collector, started_at, ended_at, reason, lost } => {
                 let Some(source) = batch.sources.get(*source as usize) else { return };
-                let told = PeerChange {
-                    header,
-                    state: *state,
-                    time: *event_time,
-                    source,
-                    source_offset: *source_offset,
-                    local_ip: *local_ip,
-                };
-                self.peer_change(&told, log_time);
+                self.rows.feed_gaps.push(FeedGapRow {
+                    started_at: *started_at,
+                    ended_at: *ended_at,
+                    source: Arc::clone(source),
+                    collector: collector.clone(),
+                    reason: Arc::clone(reason),
+                    lost: *lost,
+                });
             }
             Control::Ledger { source, account, event_time } => {
                 let Some(source) = batch.sources.get(*source as usize) else { return };
@@ -265,34 +272,90 @@ struct PeerChange<'a> {
     source: &'a Text,
     source_offset: u64,
     local_ip: Option<IpAddr>,
+    reason: Option<&'a Text>,
+    prefixes_accepted: Option<u64>,
+}
+
+impl<'a> PeerChange<'a> {
+    fn of(control: &'a Control, batch: &'a EventBatch) -> Option<Self> {
+        let Control::Peer {
+            peer,
+            state,
+            event_time,
+            source,
+            source_offset,
+            local_ip,
+            reason,
+            prefixes_accepted,
+        } = control
+        else {
+            return None;
+        };
+        Some(Self {
+            header: batch.peers.get(*peer as usize)?,
+            state: *state,
+            time: *event_time,
+            source: batch.sources.get(*source as usize)?,
+            source_offset: *source_offset,
+            local_ip: *local_ip,
+            reason: reason.as_ref(),
+            prefixes_accepted: *prefixes_accepted,
+        })
+    }
+}
+
+/// A route element with what its message says of it.
+struct Told<'a> {
+    route: RouteEvent,
+    message: MessageEvent,
+    header: &'a Arc<PeerHeader>,
+    source: &'a Text,
+    /// What is announced.
+    attributes: Option<&'a Arc<PathAttributes>>,
+}
+
+impl<'a> Told<'a> {
+    fn of(row: u32, batch: &'a EventBatch) -> Option<Self> {
+        let route = batch.routes.get(row)?;
+        let message = batch.message_of(&route)?;
+        let attributes = match route.action {
+            Action::Announce => batch.attributes_of(&message),
+            Action::Withdraw => None,
+        };
+        Some(Self {
+            route,
+            message,
+            header: batch.peers.get(message.peer as usize)?,
+            source: batch.sources.get(message.source as usize)?,
+            attributes,
+        })
+    }
 }
 
 fn route_row(
-    route: &RouteEvent,
-    batch: &EventBatch,
-    header: &PeerHeader,
-    source: &Text,
+    told: &Told<'_>,
+    received_time: Option<Timestamp>,
     registry: &Registry,
 ) -> RouteUpdateRow {
-    let touch = registry.touches(&route.prefix).next();
+    let Told { route, message, header, source, attributes } = told;
+    let touch = registry.touches(&header.routing_domain, &route.prefix).next();
     let owner = touch
         .filter(|touch| touch.relation != Relation::LessSpecific)
         .and_then(|touch| registry.connection(touch.owner.connection));
     let session = rows::session_of(registry, header);
-    let attributes = batch.attributes_of(route);
     RouteUpdateRow {
-        event_time: route.event_time,
-        received_time: None,
-        router_time: None,
+        event_time: message.event_time,
+        received_time,
+        router_time: message.router_time,
         source: Arc::clone(source),
-        source_offset: route.source_offset,
+        source_offset: message.source_offset,
         collector: Arc::clone(&header.collector),
         router: header.router.clone(),
         peer_asn: header.asn,
         peer_ip: header.address,
         session_role: session.and_then(|(_, role)| role),
         rib_view: header.rib_view.as_str(),
-        is_snapshot: route.is_snapshot,
+        is_snapshot: message.is_snapshot,
         action: route.action.as_str(),
         prefix: route.prefix,
         prefix_first: route.prefix.first_octets(),
@@ -309,7 +372,7 @@ fn route_row(
         otc: attributes.and_then(|a| a.otc),
         rpki_state: None,
         aspa_state: None,
-        disposition: route.disposition.as_str(),
+        disposition: message.disposition.as_str(),
         registered_prefix: touch.map(|touch| touch.owner.prefix),
         relation: touch.map(|touch| touch.relation.as_str()),
         connection: owner.map(|connection| connection.name.as_str().into()),
@@ -334,8 +397,8 @@ fn session_row(told: &PeerChange<'_>, registry: &Registry) -> SessionRow {
         connection: connection.map(|connection| connection.name.as_str().into()),
         role: session.and_then(|(_, role)| role),
         state: told.state.as_str(),
-        reason: None,
-        prefixes_accepted: None,
+        reason: told.reason.cloned(),
+        prefixes_accepted: told.prefixes_accepted,
         prefixes_max: None,
         up_since: None,
     }

@@ -1,46 +1,67 @@
-//! The batcher: records by shard, in columns, bounded by count; full batches go down their channel.
+//! The batcher: records by shard, in columns, bounded by count; full batches go to their [`Outlet`].
 //!
 //! A batch is cut by its number of records alone, so the same log gives the same batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 
-use schemas::batch::{Content, Control, EventBatch, Record, RouteEvent, SampleEvent};
-use schemas::bgp::{PathAttributes, PeerHeader};
+use schemas::batch::{Content, Control, EventBatch, MessageEvent, RouteEvent, SampleEvent};
+use schemas::bgp::PeerHeader;
 use schemas::log::LogError;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
-/// Records of a batch at most.
-pub const BATCH_RECORDS_MAX: usize = 8_192;
+use crate::attribute_table::AttributeTable;
 
-/// Builds the batches of all partitions of a log.
-pub struct Batcher {
-    partitions: Vec<Building>,
+/// Records of a batch at which it is cut.
+pub const BATCH_RECORDS_MAX: u64 = 8_192;
+
+/// Takes full batches.
+pub trait Outlet {
+    /// Takes one.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`] if nobody reads that partition any more.
+    fn put(&mut self, batch: EventBatch) -> Result<(), LogError>;
 }
 
+/// Builds the batches of all partitions of a log.
+pub struct Batcher<O> {
+    partitions: Vec<Building>,
+    outlet: O,
+}
+
+/// The batch of one partition, and where in it lies what its rows share.
 struct Building {
     batch: EventBatch,
     peers: HashMap<usize, u32>,
     sources: HashMap<usize, u32>,
-    sender: SyncSender<Option<EventBatch>>,
+    attributes: Placed,
 }
 
-impl Batcher {
-    /// One channel a partition; `None` on it says that the log is at its end.
+/// Where the attribute sets of an [`AttributeTable`] lie in one batch.
+#[derive(Default)]
+struct Placed {
+    generation: u32,
+    batch: u32,
+    /// By id: the batch it was placed in, and where.
+    places: Vec<(u32, u32)>,
+}
+
+impl<O: Outlet> Batcher<O> {
+    /// One partition an offset: where its first batch begins.
     #[must_use]
-    pub fn new(senders: Vec<SyncSender<Option<EventBatch>>>) -> Self {
+    pub fn new(offsets: &[u64], is_live: bool, outlet: O) -> Self {
         let partitions = (0..)
-            .zip(senders)
-            .map(|(partition, sender)| Building {
-                batch: EventBatch { partition, ..EventBatch::default() },
+            .zip(offsets)
+            .map(|(partition, offset)| Building {
+                batch: EventBatch::starting(partition, *offset, is_live),
                 peers: HashMap::new(),
                 sources: HashMap::new(),
-                sender,
+                attributes: Placed { batch: 1, ..Placed::default() },
             })
             .collect();
-        Self { partitions }
+        Self { partitions, outlet }
     }
 
     /// How many partitions it feeds.
@@ -49,32 +70,57 @@ impl Batcher {
         u32::try_from(self.partitions.len()).unwrap_or(u32::MAX)
     }
 
-    /// Appends to one partition. `put` places the content and says where it lies.
+    /// Where full batches go.
+    pub const fn outlet_mut(&mut self) -> &mut O {
+        &mut self.outlet
+    }
+
+    /// Records that wait in the batches under construction.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.partitions.iter().map(|building| building.batch.len()).sum()
+    }
+
+    /// The batch of a partition under construction.
+    #[inline]
+    pub fn place(&mut self, partition: u32) -> Option<Place<'_>> {
+        self.partitions.get_mut(partition as usize).map(|building| Place { building })
+    }
+
+    /// Hands the batch of a partition on if it is full.
     ///
     /// # Errors
-    /// [`LogError::Closed`] if the partition's reader is gone.
+    /// What the outlet says.
+    #[inline]
+    pub fn cut(&mut self, partition: u32) -> Result<(), LogError> {
+        match self.partitions.get_mut(partition as usize) {
+            Some(building) if building.batch.len() >= BATCH_RECORDS_MAX => {
+                self.outlet.put(building.take())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends one record to one partition. `put` places the content and says where it lies.
+    ///
+    /// # Errors
+    /// What the outlet says of a full batch.
     pub fn append(
         &mut self,
         partition: u32,
         log_time: Timestamp,
         put: impl FnOnce(&mut Place<'_>) -> Content,
     ) -> Result<(), LogError> {
-        let Some(building) = self.partitions.get_mut(partition as usize) else {
-            return Err(LogError::Closed);
-        };
-        let content = put(&mut Place {
-            batch: &mut building.batch,
-            peers: &mut building.peers,
-            sources: &mut building.sources,
-        });
-        building.batch.records.push(Record { log_time, content });
-        if building.batch.records.len() < BATCH_RECORDS_MAX { Ok(()) } else { building.flush() }
+        let Some(mut place) = self.place(partition) else { return Err(LogError::Closed) };
+        let content = put(&mut place);
+        place.building.batch.append(log_time, content);
+        self.cut(partition)
     }
 
     /// Appends a control record to every partition.
     ///
     /// # Errors
-    /// [`LogError::Closed`] if a reader is gone.
+    /// What the outlet says of a full batch.
     pub fn broadcast(
         &mut self,
         log_time: Timestamp,
@@ -89,83 +135,92 @@ impl Batcher {
         Ok(())
     }
 
-    /// Sends what is left, and says that this is the end: a reader whose channel closes without that
-    /// knows that the log was cut off.
+    /// Hands on what waits.
     ///
     /// # Errors
-    /// [`LogError::Closed`] if a reader is gone.
-    pub fn finish(mut self) -> Result<(), LogError> {
-        self.partitions.iter_mut().try_for_each(|building| {
-            building.flush()?;
-            building.sender.send(None).map_err(|_| LogError::Closed)
-        })
+    /// What the outlet says.
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        for building in &mut self.partitions {
+            if !building.batch.is_empty() {
+                self.outlet.put(building.take())?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Building {
-    fn flush(&mut self) -> Result<(), LogError> {
-        if self.batch.records.is_empty() {
-            return Ok(());
-        }
-        let next = EventBatch {
-            partition: self.batch.partition,
-            first_offset: self.batch.end_offset(),
-            ..EventBatch::default()
-        };
+    fn take(&mut self) -> EventBatch {
+        let full = &self.batch;
+        let next = EventBatch::starting(full.partition, full.end_offset(), full.is_live);
         self.peers.clear();
         self.sources.clear();
-        let full = std::mem::replace(&mut self.batch, next);
-        self.sender.send(Some(full)).map_err(|_| LogError::Closed)
+        self.attributes.batch += 1;
+        std::mem::replace(&mut self.batch, next)
     }
 }
 
-/// The batch under construction, with the indices of what its rows share.
+/// The batch under construction of one partition.
 pub struct Place<'a> {
-    batch: &'a mut EventBatch,
-    peers: &'a mut HashMap<usize, u32>,
-    sources: &'a mut HashMap<usize, u32>,
+    building: &'a mut Building,
 }
 
 impl Place<'_> {
     /// Index of a peer.
     pub fn peer(&mut self, peer: &Arc<PeerHeader>) -> u32 {
-        let peers = &mut self.batch.peers;
-        *self.peers.entry(Arc::as_ptr(peer).addr()).or_insert_with(|| push(peers, Arc::clone(peer)))
+        let Building { batch, peers, .. } = &mut *self.building;
+        *peers
+            .entry(Arc::as_ptr(peer).addr())
+            .or_insert_with(|| push(&mut batch.peers, Arc::clone(peer)))
     }
 
     /// Index of a source.
     pub fn source(&mut self, source: &Text) -> u32 {
-        let sources = &mut self.batch.sources;
-        *self
-            .sources
+        let Building { batch, sources, .. } = &mut *self.building;
+        *sources
             .entry(source.as_ptr().addr())
-            .or_insert_with(|| push(sources, Arc::clone(source)))
+            .or_insert_with(|| push(&mut batch.sources, Arc::clone(source)))
     }
 
-    /// Index of an attribute set; the prefixes of one UPDATE share it.
-    pub fn attributes(&mut self, attributes: &Arc<PathAttributes>) -> u32 {
-        let sets = &mut self.batch.attributes;
-        match sets.last() {
-            Some(last) if Arc::ptr_eq(last, attributes) => {
-                u32::try_from(sets.len() - 1).unwrap_or(u32::MAX)
-            }
-            _ => push(sets, Arc::clone(attributes)),
+    /// Index of an attribute set of the table of this log.
+    #[inline]
+    pub fn attributes(&mut self, table: &AttributeTable, id: u32) -> Option<u32> {
+        let Building { batch, attributes: placed, .. } = &mut *self.building;
+        if placed.generation != table.generation {
+            placed.generation = table.generation;
+            placed.places.clear();
         }
+        if placed.places.len() <= id as usize {
+            placed.places.resize(table.len(), (0, 0));
+        }
+        let place = placed.places.get_mut(id as usize)?;
+        if place.0 != placed.batch {
+            *place = (placed.batch, push(&mut batch.attributes, Arc::clone(table.get(id)?)));
+        }
+        Some(place.1)
     }
 
-    /// Places a route element.
-    pub fn route(&mut self, route: RouteEvent) -> Content {
-        Content::Route(self.batch.routes.push(route))
+    /// Places what the elements of a message share.
+    #[inline]
+    pub fn message(&mut self, message: MessageEvent) -> u32 {
+        self.building.batch.messages.push(message)
+    }
+
+    /// Appends a route element.
+    #[inline]
+    pub fn route(&mut self, log_time: Timestamp, route: RouteEvent) {
+        let row = self.building.batch.routes.push(route);
+        self.building.batch.append(log_time, Content::Route(row));
     }
 
     /// Places a sample.
     pub fn sample(&mut self, sample: SampleEvent) -> Content {
-        Content::Sample(self.batch.samples.push(sample))
+        Content::Sample(self.building.batch.samples.push(sample))
     }
 
     /// Places a control record.
     pub fn control(&mut self, control: Control) -> Content {
-        Content::Control(push(&mut self.batch.controls, control))
+        Content::Control(push(&mut self.building.batch.controls, control))
     }
 }
 

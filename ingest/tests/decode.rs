@@ -17,7 +17,7 @@ use std::sync::Arc;
 use ingest::decode::mrt::{Frame, frame, resync};
 use ingest::encode::bgp::{Update, update as encode_update};
 use ingest::encode::mrt::{self as encode, RibEntry, Session};
-use ingest::session::{Action, MrtSession, RouteSink, UpdateView};
+use ingest::session::{Action, MrtSession, PeerState, RouteSink, SessionEvent, UpdateView};
 use schemas::bgp::{AsPath, Asn, Community, Disposition, Family, Origin, PathAttributes, Prefix};
 use schemas::time::Timestamp;
 
@@ -50,12 +50,11 @@ impl RouteSink for Tally {
         });
     }
 
-    fn state_change(&mut self, _: Timestamp, _: u32, _: u16, _: u16) {
-        self.states += 1;
-    }
-
-    fn end_of_rib(&mut self, _: Timestamp, _: u32, family: Family) {
-        self.ends.push(family);
+    fn session(&mut self, event: &SessionEvent<'_>) {
+        match event.state {
+            PeerState::EndOfRib(family) => self.ends.push(family),
+            _ => self.states += 1,
+        }
     }
 }
 
@@ -156,7 +155,7 @@ fn real_files_hold_the_elements_that_others_count() {
         let (mut session, mut tally) = (session(), Tally::default());
         replay(&load(&folder.join(name)), &mut session, &mut tally);
         let counts = session.counts();
-        if (tally.elements, counts.elements(), counts.refused.len()) != (*want, *want, 0) {
+        if (tally.elements, counts.updates.elements(), counts.refused.len()) != (*want, *want, 0) {
             wrong.push(format!("{name}: want {want}, got {} {counts:?}", tally.elements));
         }
     }
@@ -179,7 +178,7 @@ fn a_default_route_in_front_of_others_is_no_path_identifier() {
         let got = tally.routes.iter().map(|(_, prefix, _)| prefix.length());
         assert_eq!(got.collect::<Vec<_>>(), want.collect::<Vec<u8>>(), "{name}");
         assert!(tally.routes.iter().all(|(_, _, path_id)| path_id.is_none()));
-        assert_eq!(session.counts().add_path_guesses, 0);
+        assert_eq!(session.counts().updates.add_path_guesses, 0);
         probes += 1;
     }
     assert_eq!(probes, 6);
@@ -477,7 +476,7 @@ fn no_cut_and_no_flipped_byte_is_a_panic_or_a_wrong_count() {
     let check = |bytes: &[u8]| {
         let (mut session, mut tally) = (session(), Tally { keeps: true, ..Tally::default() });
         replay(bytes, &mut session, &mut tally);
-        assert_eq!(tally.elements, session.counts().elements());
+        assert_eq!(tally.elements, session.counts().updates.elements());
         (tally.elements, tally.states, tally.ends)
     };
     assert_eq!(check(&golden), (4 + 5 + 5, 1, vec![Family::Ipv4]));

@@ -1,13 +1,14 @@
 //! Event batches: what crosses from ingest to analytics, in columns.
 //!
 //! A batch is a run of records of one partition of the log, in order. Routes and samples lie in
-//! columns; what they share (peers, attribute sets, sources, series) lies once beside them, and the
-//! columns hold its index. Control records stand between them in the order in which they count.
+//! columns; what they share (messages, peers, attribute sets, sources) lies once beside them, and
+//! the columns hold its index. Control records stand between them in the order in which they count.
+//! What follows each other and is of one kind and one log time is one [`Run`].
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::bgp::{Disposition, PathAttributes, PeerHeader, Prefix};
+use crate::bgp::{Disposition, Family, PathAttributes, PeerHeader, Prefix};
 use crate::registry::{ConnectionId, Registry};
 use crate::sample::Statistic;
 use crate::tables::Text;
@@ -83,13 +84,16 @@ impl Action {
     }
 }
 
-/// One record of the log: when, and in which column it lies at which row.
+/// Records of the log that follow each other: of one kind, at one log time, in rows that follow
+/// each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Log time.
+pub struct Run {
+    /// Log time of all of them.
     pub log_time: Timestamp,
-    /// Where its content is.
-    pub content: Content,
+    /// Where the content of the first one is; the others lie behind it.
+    pub first: Content,
+    /// How many.
+    pub count: u32,
 }
 
 /// Where a record's content lies in its batch.
@@ -103,31 +107,54 @@ pub enum Content {
     Control(u32),
 }
 
+impl Content {
+    /// The content that lies `count` rows behind it.
+    const fn behind(self, count: u32) -> Self {
+        match self {
+            Self::Route(row) => Self::Route(row + count),
+            Self::Sample(row) => Self::Sample(row + count),
+            Self::Control(index) => Self::Control(index + count),
+        }
+    }
+}
+
 columns! {
-    /// One route element.
-    pub struct RouteEvent;
-    /// Route elements in columns.
-    pub struct RouteColumns {
+    /// What the route elements of one message share.
+    pub struct MessageEvent;
+    /// Messages in columns.
+    pub struct MessageColumns {
         /// When it happened.
         pub event_time: Timestamp,
+        /// The router's own time; none where the format has none.
+        pub router_time: Option<Timestamp>,
         /// Index of [`EventBatch::peers`].
         pub peer: u32,
         /// Index of [`EventBatch::sources`].
         pub source: u32,
         /// Record in that source.
         pub source_offset: u64,
+        /// Index of [`EventBatch::attributes`], of what is announced; none where nothing is.
+        pub attributes: Option<u32>,
+        /// What RFC 7606 made of the message.
+        pub disposition: Disposition,
+        /// Whether it comes from a table dump.
+        pub is_snapshot: bool,
+    }
+}
+
+columns! {
+    /// One route element.
+    pub struct RouteEvent;
+    /// Route elements in columns.
+    pub struct RouteColumns {
+        /// Row of [`EventBatch::messages`].
+        pub message: u32,
         /// What the peer says.
         pub action: Action,
         /// Of which prefix.
         pub prefix: Prefix,
         /// ADD-PATH identifier (RFC 7911).
         pub path_id: Option<u32>,
-        /// Index of [`EventBatch::attributes`]; none for a withdrawal.
-        pub attributes: Option<u32>,
-        /// What RFC 7606 made of the message.
-        pub disposition: Disposition,
-        /// Whether it comes from a table dump.
-        pub is_snapshot: bool,
         /// Whether this copy is the one that makes rows.
         pub writes: bool,
     }
@@ -155,13 +182,18 @@ columns! {
     }
 }
 
-/// State of a BGP session as its collector tells it (RFC 4271 §8.2.2 in RFC 6396 §4.4.1).
+/// What happened to a BGP session as its collector tells it (RFC 4271 §8.2.2 in RFC 6396 §4.4.1;
+/// RFC 7854 §4.9, §4.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerState {
     /// Established.
     Up,
-    /// Any other state after Established.
+    /// Any other state after Established: its routes are gone.
     Down,
+    /// It has sent all it had of that family (RFC 4724 §2): what is still stale is gone.
+    EndOfRib(Family),
+    /// Who tells of it fell silent: its routes are as they were last heard, or gone, or not.
+    Stale,
     /// A step between two states that are both not Established, by its code.
     Other(u16),
 }
@@ -173,6 +205,8 @@ impl PeerState {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+            Self::EndOfRib(_) => "end_of_rib",
+            Self::Stale => "stale",
             Self::Other(1) => "idle",
             Self::Other(2) => "connect",
             Self::Other(3) => "active",
@@ -228,8 +262,12 @@ pub enum Control {
         source: u32,
         /// Record in that source.
         source_offset: u64,
-        /// Our end, where the format tells it.
+        /// The router's end, where the format tells it.
         local_ip: Option<IpAddr>,
+        /// Why, where the format tells it.
+        reason: Option<Text>,
+        /// Prefixes that the router had accepted of it, by its newest statistics.
+        prefixes_accepted: Option<u64>,
     },
     /// A table dump of a collector is complete (or an End-of-RIB of all its peers was seen): what is
     /// registered and was not in it has no route there.
@@ -238,6 +276,21 @@ pub enum Control {
         collector: Text,
         /// When.
         event_time: Timestamp,
+    },
+    /// A span in which an input was not heard, or lost something.
+    FeedGap {
+        /// Index of [`EventBatch::sources`].
+        source: u32,
+        /// Its collector, where it has one.
+        collector: Option<Text>,
+        /// Last word before.
+        started_at: Timestamp,
+        /// First word after; none while silent.
+        ended_at: Option<Timestamp>,
+        /// What was missed, as far as it can be told.
+        reason: Text,
+        /// Messages that are known to be lost.
+        lost: Option<u64>,
     },
     /// What became of a range of an input.
     Ledger {
@@ -257,32 +310,116 @@ pub struct EventBatch {
     pub partition: u32,
     /// Offset of the first record; the others follow without a gap.
     pub first_offset: u64,
+    /// Whether its inputs are live: its rows were received when they entered the log.
+    pub is_live: bool,
+    /// Records in it.
+    len: u64,
     /// The records in order.
-    pub records: Vec<Record>,
+    runs: Vec<Run>,
+    /// What route elements share.
+    pub messages: MessageColumns,
     /// Route elements.
     pub routes: RouteColumns,
     /// Samples.
     pub samples: SampleColumns,
     /// Control records.
     pub controls: Vec<Control>,
-    /// Peers that the routes name.
+    /// Peers that messages and control records name.
     pub peers: Vec<Arc<PeerHeader>>,
-    /// Attribute sets that the routes share.
+    /// Attribute sets that messages share.
     pub attributes: Vec<Arc<PathAttributes>>,
     /// Files, topics, probes that routes and samples name.
     pub sources: Vec<Text>,
 }
 
 impl EventBatch {
-    /// Offset after its last record.
+    /// An empty batch of a partition that begins at an offset.
     #[must_use]
-    pub fn end_offset(&self) -> u64 {
-        self.first_offset + self.records.len() as u64
+    pub fn starting(partition: u32, first_offset: u64, is_live: bool) -> Self {
+        Self { partition, first_offset, is_live, ..Self::default() }
     }
 
-    /// The attribute set of a route; none for a withdrawal.
+    /// Records in it: each route element, sample and control record is one.
     #[must_use]
-    pub fn attributes_of(&self, route: &RouteEvent) -> Option<&Arc<PathAttributes>> {
-        self.attributes.get(route.attributes? as usize)
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Offset after its last record.
+    #[must_use]
+    pub const fn end_offset(&self) -> u64 {
+        self.first_offset + self.len
+    }
+
+    /// The records in order.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Log time of the first record and of the last one.
+    #[must_use]
+    pub fn log_times(&self) -> Option<(Timestamp, Timestamp)> {
+        Some((self.runs.first()?.log_time, self.runs.last()?.log_time))
+    }
+
+    /// Appends a record whose content was placed.
+    #[inline]
+    pub fn append(&mut self, log_time: Timestamp, content: Content) {
+        self.append_run(Run { log_time, first: content, count: 1 });
+    }
+
+    /// Appends records whose contents were placed.
+    #[inline]
+    pub fn append_run(&mut self, run: Run) {
+        self.len += u64::from(run.count);
+        if let Some(last) = self.runs.last_mut()
+            && last.log_time == run.log_time
+            && last.first.behind(last.count) == run.first
+        {
+            last.count += run.count;
+        } else {
+            self.runs.push(run);
+        }
+    }
+
+    /// What the route elements of a message share.
+    #[must_use]
+    pub fn message_of(&self, route: &RouteEvent) -> Option<MessageEvent> {
+        self.messages.get(route.message)
+    }
+
+    /// The attribute set of a message; none where nothing is announced.
+    #[must_use]
+    pub fn attributes_of(&self, message: &MessageEvent) -> Option<&Arc<PathAttributes>> {
+        self.attributes.get(message.attributes? as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_one_kind_and_time_are_one_run_and_keep_their_offsets() {
+        let mut batch = EventBatch::starting(0, 7, false);
+        let (now, later) = (Timestamp(1), Timestamp(2));
+        batch.append(now, Content::Route(0));
+        batch.append(now, Content::Route(1));
+        batch.append(now, Content::Control(0));
+        batch.append(later, Content::Route(2));
+        batch.append_run(Run { log_time: later, first: Content::Route(3), count: 4 });
+        let runs: Vec<_> = batch.runs().iter().map(|run| (run.first, run.count)).collect();
+        assert_eq!(
+            runs,
+            [(Content::Route(0), 2), (Content::Control(0), 1), (Content::Route(2), 5)]
+        );
+        assert_eq!((batch.end_offset(), batch.log_times()), (15, Some((now, later))));
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::bgp::{Asn, Prefix, PrefixMap};
-use crate::connection::{Connection, PUBLIC_ROUTING_DOMAIN, RegisteredPrefix, WatchedAs};
+use crate::connection::{Connection, RegisteredPrefix, WatchedAs};
 
 /// Index of a connection within one version of the registry.
 pub type ConnectionId = u32;
@@ -190,11 +190,11 @@ impl Registry {
         self.watched.get(place)
     }
 
-    /// Every registration that a prefix of the public routing domain touches: those that cover it,
-    /// longest first, then those that it covers.
-    pub fn touches(&self, prefix: &Prefix) -> impl Iterator<Item = Touch> + use<'_> {
+    /// Every registration that a prefix of a routing domain touches: those that cover it, longest
+    /// first, then those that it covers.
+    pub fn touches(&self, domain: &str, prefix: &Prefix) -> impl Iterator<Item = Touch> + use<'_> {
         let prefix = *prefix;
-        let map = self.owners.get(PUBLIC_ROUTING_DOMAIN);
+        let map = self.owners.get(domain);
         let covering = map.into_iter().flat_map(move |map| map.covering(&prefix));
         let covered = map.into_iter().flat_map(move |map| map.covered(&prefix));
         covering.chain(covered).flat_map(move |(registered, ids)| {
@@ -212,10 +212,10 @@ impl Registry {
         })
     }
 
-    /// Whether a prefix of the public routing domain touches any registration.
+    /// Whether a prefix of a routing domain touches any registration.
     #[must_use]
-    pub fn is_touched(&self, prefix: &Prefix) -> bool {
-        self.touches(prefix).next().is_some()
+    pub fn is_touched(&self, domain: &str, prefix: &Prefix) -> bool {
+        self.touches(domain, prefix).next().is_some()
     }
 
     /// The owners of an address of a routing domain: the longest registered match.
@@ -247,6 +247,17 @@ impl Registry {
     #[must_use]
     pub fn shard_of_prefix(prefix: &Prefix, partitions: u32) -> u32 {
         shard_of(&prefix.first_octets(), partitions)
+    }
+
+    /// The shard whose copy of an element on this prefix makes the rows: that of the longest
+    /// registered match (of several owners the lowest), else of the hash of the prefix.
+    #[must_use]
+    pub fn writing_shard(&self, domain: &str, prefix: &Prefix, partitions: u32) -> u32 {
+        match self.owners_of_prefix(domain, prefix) {
+            Some((_, owners)) => owners.iter().map(|id| self.shard(*id, partitions)).min(),
+            None => None,
+        }
+        .unwrap_or_else(|| Self::shard_of_prefix(prefix, partitions))
     }
 }
 
@@ -343,7 +354,7 @@ pub(crate) mod tests {
             sessions: Vec::new(),
             primary_edge: None,
             backup_edge: None,
-            routing_domain: PUBLIC_ROUTING_DOMAIN.into(),
+            routing_domain: crate::connection::PUBLIC_ROUTING_DOMAIN.into(),
             bandwidth_mbps: None,
         }
     }
@@ -377,7 +388,7 @@ pub(crate) mod tests {
         .unwrap();
         let relations = |text: &str| -> Vec<(Relation, u32)> {
             let prefix = text.parse().unwrap();
-            registry.touches(&prefix).map(|t| (t.relation, t.owner.connection)).collect()
+            registry.touches("public", &prefix).map(|t| (t.relation, t.owner.connection)).collect()
         };
         use Relation::{Exact, LessSpecific, MoreSpecific};
         assert_eq!(relations("192.0.2.64/27"), [(MoreSpecific, 1), (MoreSpecific, 0)]);

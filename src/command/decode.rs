@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::session::mrt::{MrtSession, RouteSink, UpdateView};
+use ingest::session::{MrtSession, RouteSink, UpdateView};
 use ingest::source::discover::{DiscoverError, FileKind, kind};
 use ingest::source::mrt_file::MrtStream;
 use ingest::source::open::open;
@@ -114,8 +114,8 @@ fn count(path: &Path) -> Counts {
         stream.consume(bytes);
     }
     let met = session.counts();
-    counts.announced = met.announced;
-    counts.withdrawn = met.withdrawn;
+    counts.announced = met.updates.announced;
+    counts.withdrawn = met.updates.withdrawn;
     counts.refused += met.refused.values().sum::<u64>();
     counts
 }

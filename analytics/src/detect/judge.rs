@@ -35,7 +35,8 @@ pub(super) struct Verdict {
 pub(super) fn judge(change: &Change<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
     let Some(route) = &change.route.after else { return Vec::new() };
     let mut verdicts = Vec::new();
-    let longest = longest_covering(facts.registry.touches(&change.prefix));
+    let longest =
+        longest_covering(facts.registry.touches(&change.header.routing_domain, &change.prefix));
     for touch in change.touches {
         let verdict = match (touch.relation, longest) {
             (Relation::LessSpecific, None) => super_prefix(change, touch, route, facts),

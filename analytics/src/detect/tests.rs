@@ -56,6 +56,7 @@ impl Story {
             asn: Asn(64_600 + u32::from(peer)),
             rib_view: RibView::AdjRibInPre,
             distinguisher: 0,
+            routing_domain: "public".into(),
         });
         let prefix: Prefix = prefix.parse().unwrap();
         let id = self.rib.peer_id(&header);
@@ -66,7 +67,7 @@ impl Story {
             })
         });
         let changed = self.rib.apply(id, prefix, None, route);
-        let touches: Vec<Touch> = self.registry.touches(&prefix).collect();
+        let touches: Vec<Touch> = self.registry.touches("public", &prefix).collect();
         let source: Text = "story".into();
         let change = Change {
             log_time: Timestamp::from_secs(secs),

@@ -18,8 +18,9 @@ use schemas::time::{MICROS_PER_SEC, Timestamp};
 
 pub use super::input::InputReport;
 use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
-use crate::batcher::Batcher;
-use crate::session::interest::{Followed, Keep};
+use crate::batcher::{Batcher, Outlet};
+use crate::intake::Intake;
+use crate::session::interest::Keep;
 use crate::source::discover::{FileKind, Found};
 use crate::source::open::open;
 use crate::source::rtt_file;
@@ -112,6 +113,23 @@ impl Log for ArchiveLog {
     }
 }
 
+/// One channel a partition; `None` on it says that the log is at its end: a reader whose channel
+/// closes without that knows that the log was cut off.
+struct Channels(Vec<SyncSender<Option<EventBatch>>>);
+
+impl Channels {
+    fn end(&self) -> Result<(), LogError> {
+        self.0.iter().try_for_each(|sender| sender.send(None).map_err(|_| LogError::Closed))
+    }
+}
+
+impl Outlet for Channels {
+    fn put(&mut self, batch: EventBatch) -> Result<(), LogError> {
+        let sender = self.0.get(batch.partition as usize).ok_or(LogError::Closed)?;
+        sender.send(Some(batch)).map_err(|_| LogError::Closed)
+    }
+}
+
 /// Reads one partition of the archive.
 pub struct ArchiveReader {
     receiver: Receiver<Option<EventBatch>>,
@@ -135,6 +153,7 @@ type Key = (Timestamp, bool, usize);
 
 struct Merge {
     registry: Arc<Registry>,
+    keep: Keep,
     inputs: Vec<Option<Input>>,
     next: BinaryHeap<Reverse<Key>>,
     second: Option<i64>,
@@ -165,15 +184,15 @@ impl Input {
 impl Merge {
     fn open(options: &ArchiveOptions) -> Result<Self, LogError> {
         let names = source_names(&options.inputs);
-        let followed = Followed::default();
         let mut ranked = Vec::with_capacity(options.inputs.len());
         for (found, name) in options.inputs.iter().zip(names) {
-            let (input, is_rib) = open_input(found, name, options, &followed)?;
+            let (input, is_rib) = open_input(found, name, options)?;
             ranked.push((input.first_time(), found.content_hash, is_rib, input));
         }
         ranked.sort_by_key(|(first, content_hash, ..)| (*first, *content_hash));
         let mut merge = Self {
             registry: Arc::clone(&options.registry),
+            keep: options.keep,
             inputs: Vec::with_capacity(ranked.len()),
             next: BinaryHeap::new(),
             second: None,
@@ -191,17 +210,18 @@ impl Merge {
         senders: Vec<SyncSender<Option<EventBatch>>>,
         progress: &dyn Fn(Timestamp, u64),
     ) -> Result<ArchiveReport, LogError> {
-        let mut batcher = Batcher::new(senders);
+        let batcher = Batcher::new(&vec![0; senders.len()], false, Channels(senders));
+        let mut intake = Intake::new(batcher, Arc::clone(&self.registry), self.keep);
         let mut report = ArchiveReport::default();
         let mut records = 0;
         while let Some(Reverse((time, after_ribs, rank))) = self.next.pop() {
             let time = if time == Timestamp::MAX { report.end } else { time };
-            self.tick(time, &mut batcher)?;
+            self.tick(time, &mut intake.batcher)?;
             let Some(slot) = self.inputs.get_mut(rank) else { continue };
             let Some(input) = slot.as_mut() else { continue };
             match input {
-                Input::Mrt(input) => input.append(&mut batcher)?,
-                Input::Rtt(input) => input.append(&self.registry, &mut batcher)?,
+                Input::Mrt(input) => input.append(&mut intake)?,
+                Input::Rtt(input) => input.append(&self.registry, &mut intake.batcher)?,
             }
             records += 1;
             if records % 65_536 == 0 {
@@ -213,22 +233,23 @@ impl Merge {
                     self.next.push(Reverse((next, after_ribs, rank)));
                 }
                 (None, Some(Input::Mrt(input))) => {
-                    report.inputs.push(input.close(time, &mut batcher)?)
+                    report.inputs.push(input.close(time, &mut intake.batcher)?)
                 }
                 (None, Some(Input::Rtt(input))) => {
-                    report.inputs.push(input.close(time, &mut batcher)?)
+                    report.inputs.push(input.close(time, &mut intake.batcher)?)
                 }
                 (None, None) => {}
             }
             report.end = report.end.max(time);
         }
-        batcher.finish()?;
+        intake.batcher.flush()?;
+        intake.batcher.outlet_mut().end()?;
         progress(report.end, records);
         Ok(report)
     }
 
     /// Time moves for every partition; the registry stands before everything else.
-    fn tick(&mut self, time: Timestamp, batcher: &mut Batcher) -> Result<(), LogError> {
+    fn tick(&mut self, time: Timestamp, batcher: &mut Batcher<Channels>) -> Result<(), LogError> {
         if self.second == Some(time.secs()) {
             return Ok(());
         }
@@ -246,7 +267,6 @@ fn open_input(
     found: &Found,
     name: Text,
     options: &ArchiveOptions,
-    followed: &Followed,
 ) -> Result<(Input, bool), LogError> {
     let input_error =
         |error| LogError::Input { source_name: found.path.display().to_string(), error };
@@ -254,16 +274,7 @@ fn open_input(
     match found.kind {
         FileKind::Mrt { is_rib, .. } => {
             let collector = options.collectors.get(&found.name).map_or("archive", String::as_str);
-            let registry = &options.registry;
-            let input = MrtInput::open(
-                name,
-                collector.into(),
-                is_rib,
-                reader,
-                registry,
-                options.keep,
-                followed,
-            );
+            let input = MrtInput::open(name, collector.into(), is_rib, reader);
             Ok((Input::Mrt(Box::new(input)), is_rib))
         }
         FileKind::Rtt(format) => {

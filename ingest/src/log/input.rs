@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use schemas::batch::{Account, Control, PeerState, RouteEvent, SampleEvent};
-use schemas::bgp::PeerHeader;
+use schemas::batch::{Account, Control, SampleEvent};
 use schemas::log::LogError;
-use schemas::registry::{Registry, Relation};
+use schemas::registry::Registry;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
-use crate::batcher::Batcher;
-use crate::session::interest::{Followed, Interest, Keep, Kept, StateChange};
+use crate::batcher::{Batcher, Outlet};
+use crate::intake::Intake;
 use crate::session::mrt::MrtSession;
 use crate::source::mrt_file::{Damage, MrtStream};
 use crate::source::rtt_file::RttFile;
@@ -22,8 +20,6 @@ use crate::source::rtt_file::RttFile;
 pub(super) const ARCHIVE_INPUT: u32 = 0;
 /// A jump ahead of more than this is a bad clock if the next record falls back.
 const JUMP_SECS_MAX: i64 = 3_600;
-/// State of an established session (RFC 6396 §4.4.1).
-const ESTABLISHED: u16 = 6;
 
 /// What came of an input at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +39,6 @@ pub(super) struct MrtInput {
     is_rib: bool,
     stream: MrtStream<Box<dyn Read + Send>>,
     session: MrtSession,
-    interest: Interest,
-    registry: Arc<Registry>,
-    peers: Vec<Arc<PeerHeader>>,
     /// Bytes of the loaded record and the time from which it counts.
     next: Option<(usize, Timestamp)>,
     reached: Option<Timestamp>,
@@ -61,9 +54,6 @@ impl MrtInput {
         collector: Text,
         is_rib: bool,
         reader: Box<dyn Read + Send>,
-        registry: &Arc<Registry>,
-        keep: Keep,
-        followed: &Followed,
     ) -> Self {
         let mut input = Self {
             source,
@@ -71,9 +61,6 @@ impl MrtInput {
             collector,
             is_rib,
             stream: MrtStream::new(reader),
-            interest: Interest::new(Arc::clone(registry), keep, Rc::clone(followed)),
-            registry: Arc::clone(registry),
-            peers: Vec::new(),
             next: None,
             reached: None,
             ordinal: 0,
@@ -132,28 +119,22 @@ impl MrtInput {
     }
 
     /// Appends what the loaded record says and loads the next one.
-    pub(super) fn append(&mut self, batcher: &mut Batcher) -> Result<(), LogError> {
+    pub(super) fn append<O: Outlet>(&mut self, intake: &mut Intake<O>) -> Result<(), LogError> {
         let Some((bytes, log_time)) = self.next else { return Ok(()) };
-        let offset = self.stream.offset();
-        if let Some(record) = self.stream.record()
-            && let Err(error) = self.session.record(&record, &mut self.interest)
-        {
-            self.account.read += 1;
-            self.account.refused += 1;
-            *self.reasons.entry(error.reason()).or_default() += 1;
-            if self.damage.is_empty() {
-                self.damage.push(format!("record {} at offset {offset}: {error}", self.ordinal));
+        if let Some(record) = self.stream.record() {
+            let mut sink = intake.record(&self.source, self.ordinal, log_time, &mut self.account);
+            let read = self.session.record(&record, &mut sink);
+            sink.finish()?;
+            if let Err(error) = read {
+                let offset = self.stream.offset();
+                self.account.read += 1;
+                self.account.refused += 1;
+                *self.reasons.entry(error.reason()).or_default() += 1;
+                if self.damage.is_empty() {
+                    let number = self.ordinal;
+                    self.damage.push(format!("record {number} at offset {offset}: {error}"));
+                }
             }
-        }
-        self.account_for_elements();
-        let kept = std::mem::take(&mut self.interest.kept);
-        for element in &kept {
-            self.append_route(element, log_time, batcher)?;
-        }
-        self.interest.kept = kept;
-        self.interest.kept.clear();
-        for change in std::mem::take(&mut self.interest.states) {
-            self.append_state(change, log_time, batcher)?;
         }
         self.stream.consume(bytes);
         self.ordinal += 1;
@@ -161,82 +142,11 @@ impl MrtInput {
         Ok(())
     }
 
-    fn account_for_elements(&mut self) {
-        let kept = self.interest.kept.len() as u64;
-        let unmatched = std::mem::take(&mut self.interest.unmatched);
-        self.account.read += kept + unmatched;
-        self.account.accepted += kept;
-        self.account.unmatched += unmatched;
-    }
-
-    fn peer(&mut self, id: u32) -> Option<Arc<PeerHeader>> {
-        let table = self.session.peers();
-        for unseen in self.peers.len()..=id as usize {
-            let header = table.get(u32::try_from(unseen).ok()?)?;
-            self.peers.push(Arc::new(header.clone()));
-        }
-        self.peers.get(id as usize).map(Arc::clone)
-    }
-
-    fn append_route(
-        &mut self,
-        element: &Kept,
-        log_time: Timestamp,
-        batcher: &mut Batcher,
-    ) -> Result<(), LogError> {
-        let Some(peer) = self.peer(element.peer) else { return Ok(()) };
-        let partitions = batcher.partitions();
-        let copies = Copies::of(&self.registry, element, partitions);
-        for partition in copies.partitions {
-            let writes = partition == copies.writing;
-            batcher.append(partition, log_time, |place| {
-                let route = RouteEvent {
-                    event_time: element.time,
-                    peer: place.peer(&peer),
-                    source: place.source(&self.source),
-                    source_offset: self.ordinal,
-                    action: element.action,
-                    prefix: element.prefix,
-                    path_id: element.path_id,
-                    attributes: element.attributes.as_ref().map(|set| place.attributes(set)),
-                    disposition: element.disposition,
-                    is_snapshot: element.is_snapshot,
-                    writes,
-                };
-                place.route(route)
-            })?;
-        }
-        Ok(())
-    }
-
-    fn append_state(
-        &mut self,
-        change: StateChange,
-        log_time: Timestamp,
-        batcher: &mut Batcher,
-    ) -> Result<(), LogError> {
-        let Some(peer) = self.peer(change.peer) else { return Ok(()) };
-        let state = match (change.old, change.new) {
-            (_, ESTABLISHED) => PeerState::Up,
-            (ESTABLISHED, _) => PeerState::Down,
-            (_, other) => PeerState::Other(other),
-        };
-        let (source, source_offset) = (Arc::clone(&self.source), self.ordinal);
-        batcher.broadcast(log_time, |place| Control::Peer {
-            peer: place.peer(&peer),
-            state,
-            event_time: change.time,
-            source: place.source(&source),
-            source_offset,
-            local_ip: None,
-        })
-    }
-
     /// Appends what counts at the end of the file and says what came of it.
-    pub(super) fn close(
+    pub(super) fn close<O: Outlet>(
         mut self,
         now: Timestamp,
-        batcher: &mut Batcher,
+        batcher: &mut Batcher<O>,
     ) -> Result<InputReport, LogError> {
         if self.is_rib {
             let collector = Arc::clone(&self.collector);
@@ -251,43 +161,6 @@ impl MrtInput {
             .map(|(reason, count)| (reason.to_owned(), count))
             .collect();
         report(self.source, self.account, self.damage, now, batcher)
-    }
-}
-
-/// The partitions that get a copy of a route element, and the one that writes.
-struct Copies {
-    partitions: Vec<u32>,
-    writing: u32,
-}
-
-impl Copies {
-    fn of(registry: &Registry, element: &Kept, partitions: u32) -> Self {
-        if partitions == 1 {
-            return Self { partitions: vec![0], writing: 0 };
-        }
-        let mut owner: Option<(schemas::bgp::Prefix, u32)> = None;
-        let mut shards = Vec::new();
-        for touch in registry.touches(&element.prefix) {
-            let shard = registry.shard(touch.owner.connection, partitions);
-            shards.push(shard);
-            if touch.relation != Relation::LessSpecific {
-                owner = match owner {
-                    Some((longest, writing)) if longest == touch.owner.prefix => {
-                        Some((longest, writing.min(shard)))
-                    }
-                    Some(longer) => Some(longer),
-                    None => Some((touch.owner.prefix, shard)),
-                };
-            }
-        }
-        let writing = owner.map_or_else(
-            || Registry::shard_of_prefix(&element.prefix, partitions),
-            |(_, shard)| shard,
-        );
-        shards.push(writing);
-        shards.sort_unstable();
-        shards.dedup();
-        Self { partitions: shards, writing }
     }
 }
 
@@ -312,10 +185,10 @@ impl RttInput {
         self.file.latest
     }
 
-    pub(super) fn append(
+    pub(super) fn append<O: Outlet>(
         &mut self,
         registry: &Registry,
-        batcher: &mut Batcher,
+        batcher: &mut Batcher<O>,
     ) -> Result<(), LogError> {
         let Some(row) = self.file.rows.get(self.next) else { return Ok(()) };
         self.next += 1;
@@ -341,10 +214,10 @@ impl RttInput {
         Ok(())
     }
 
-    pub(super) fn close(
+    pub(super) fn close<O: Outlet>(
         self,
         now: Timestamp,
-        batcher: &mut Batcher,
+        batcher: &mut Batcher<O>,
     ) -> Result<InputReport, LogError> {
         let damage = self.file.damage.into_iter().chain(self.file.refusals).collect();
         report(self.source, self.file.account, damage, now, batcher)
@@ -352,12 +225,12 @@ impl RttInput {
 }
 
 /// The account of an input goes to partition 0, which writes what goes to all.
-fn report(
+fn report<O: Outlet>(
     source: Text,
     account: Account,
     damage: Vec<String>,
     now: Timestamp,
-    batcher: &mut Batcher,
+    batcher: &mut Batcher<O>,
 ) -> Result<InputReport, LogError> {
     batcher.append(0, now, |place| {
         let source = place.source(&source);
@@ -365,43 +238,4 @@ fn report(
         place.control(control)
     })?;
     Ok(InputReport { source, account, damage })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use schemas::batch::Action;
-
-    #[test]
-    fn a_route_that_touches_two_shards_is_written_by_one() {
-        let connection = |name: &str, prefix: &str| -> schemas::connection::Connection {
-            serde_json::from_str(&format!(r#"{{"name":"{name}","prefixes":["{prefix}"]}}"#))
-                .unwrap()
-        };
-        let registry = Registry::new(
-            1,
-            vec![connection("a", "192.0.2.0/24"), connection("b", "192.0.2.64/26")],
-            Vec::new(),
-        )
-        .unwrap();
-        let element = Kept {
-            time: Timestamp(0),
-            peer: 0,
-            action: Action::Withdraw,
-            prefix: "192.0.2.64/26".parse().unwrap(),
-            path_id: None,
-            attributes: None,
-            disposition: schemas::bgp::Disposition::Accepted,
-            is_snapshot: false,
-        };
-        for partitions in 1..20 {
-            let copies = Copies::of(&registry, &element, partitions);
-            assert_eq!(copies.writing, registry.shard(1, partitions), "the longest match writes");
-            assert!(copies.partitions.contains(&registry.shard(0, partitions)));
-        }
-        let covers = Kept { prefix: "192.0.0.0/16".parse().unwrap(), ..element };
-        let copies = Copies::of(&registry, &covers, 12);
-        assert_eq!(copies.writing, Registry::shard_of_prefix(&covers.prefix, 12));
-        assert!(copies.partitions.contains(&copies.writing));
-    }
 }

@@ -1,19 +1,16 @@
 //! The interest filter: which elements of an UPDATE become part of the log.
 //!
-//! NLRI first; attributes are decoded only where a prefix is touched or a watched AS is on the path.
-//! Pure: it collects what it keeps and counts what it leaves.
+//! NLRI first; attributes are looked at only where a watched AS may be on the path. Pure: it hands
+//! on what it keeps and counts what it leaves.
 
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use schemas::batch::Action;
-use schemas::bgp::{Asn, Disposition, Family, PathAttributes, Prefix};
+use schemas::bgp::{Asn, Prefix};
 use schemas::registry::Registry;
-use schemas::time::Timestamp;
 
-use super::{RouteSink, UpdateView};
+use super::UpdateView;
 
 /// Which routes are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -29,119 +26,63 @@ pub enum Keep {
 /// Prefixes of others that are followed at most; a leak of more is seen by these.
 const FOLLOWED_MAX: usize = 2_000_000;
 
-/// Prefixes of others that were seen behind a watched AS. From then on every word on them is kept,
-/// so that a leak's end is heard too. Shared by the inputs of one log.
-pub type Followed = Rc<RefCell<HashSet<Prefix>>>;
-
-/// An element that is kept.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// When it happened.
-    pub time: Timestamp,
-    /// The peer, as the session numbers it.
-    pub peer: u32,
-    /// What the peer says.
-    pub action: Action,
-    /// Of which prefix.
-    pub prefix: Prefix,
-    /// ADD-PATH identifier.
-    pub path_id: Option<u32>,
-    /// The attributes; none for a withdrawal.
-    pub attributes: Option<Arc<PathAttributes>>,
-    /// What RFC 7606 made of the message.
-    pub disposition: Disposition,
-    /// Whether it comes from a table dump.
-    pub is_snapshot: bool,
-}
-
-/// A change of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateChange {
-    /// When it happened.
-    pub time: Timestamp,
-    /// The peer, as the session numbers it.
-    pub peer: u32,
-    /// State before (RFC 4271 §8.2.2 by number).
-    pub old: u16,
-    /// State after.
-    pub new: u16,
-}
-
-/// Collects what is ours out of one record; emptied by its reader.
+/// The filter of one log.
 #[derive(Debug)]
 pub struct Interest {
     registry: Arc<Registry>,
     watched: BTreeSet<Asn>,
-    followed: Followed,
+    /// Prefixes of others that were seen behind a watched AS. From then on every word on them is
+    /// kept, so that a leak's end is heard too.
+    followed: HashSet<Prefix>,
     keep: Keep,
-    /// Elements that are kept, in the order of the record.
-    pub kept: Vec<Kept>,
-    /// Session changes of the record.
-    pub states: Vec<StateChange>,
-    /// Elements that touch nothing of ours.
-    pub unmatched: u64,
 }
 
 impl Interest {
     /// A filter for this version of the registry.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, keep: Keep, followed: Followed) -> Self {
+    pub fn new(registry: Arc<Registry>, keep: Keep) -> Self {
         let watched = registry.watched().iter().map(|watched| watched.number).collect();
-        Self {
-            registry,
-            watched,
-            followed,
-            keep,
-            kept: Vec::new(),
-            states: Vec::new(),
-            unmatched: 0,
+        Self { registry, watched, followed: HashSet::new(), keep }
+    }
+
+    /// The registry that it asks.
+    #[must_use]
+    pub const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Hands on the elements of an UPDATE that are kept; says how many are left.
+    #[inline]
+    pub fn sift(
+        &mut self,
+        update: &UpdateView<'_>,
+        mut keep: impl FnMut(Action, Prefix, Option<u32>),
+    ) -> u64 {
+        if self.keep == Keep::All {
+            update.for_each_prefix(keep);
+            return 0;
         }
+        let watched = self.passes_watched(update);
+        let Self { registry, followed, .. } = self;
+        let domain = &*update.header.routing_domain;
+        let mut left = 0;
+        update.for_each_prefix(|action, prefix, path_id| {
+            if !registry.is_touched(domain, &prefix) {
+                if watched && action == Action::Announce && followed.len() < FOLLOWED_MAX {
+                    followed.insert(prefix);
+                }
+                if followed.is_empty() || !followed.contains(&prefix) {
+                    left += 1;
+                    return;
+                }
+            }
+            keep(action, prefix, path_id);
+        });
+        left
     }
 
     fn passes_watched(&self, update: &UpdateView<'_>) -> bool {
         !self.watched.is_empty()
             && update.attributes.as_path_contains(&|asn| self.watched.contains(&asn))
     }
-}
-
-impl RouteSink for Interest {
-    fn update(&mut self, update: &UpdateView<'_>) {
-        let all = self.keep == Keep::All;
-        let watched = !all && self.passes_watched(update);
-        let mut decoded: Option<Arc<PathAttributes>> = None;
-        let Self { registry, kept, unmatched, .. } = self;
-        let mut followed = self.followed.borrow_mut();
-        update.for_each_prefix(|action, prefix, path_id| {
-            let ours = all || registry.is_touched(&prefix);
-            if !ours && watched && action == Action::Announce && followed.len() < FOLLOWED_MAX {
-                followed.insert(prefix);
-            }
-            if !ours && (followed.is_empty() || !followed.contains(&prefix)) {
-                *unmatched += 1;
-                return;
-            }
-            let attributes = match action {
-                Action::Announce => Some(Arc::clone(
-                    decoded.get_or_insert_with(|| Arc::new(update.attributes.decode())),
-                )),
-                Action::Withdraw => None,
-            };
-            kept.push(Kept {
-                time: update.time,
-                peer: update.peer,
-                action,
-                prefix,
-                path_id,
-                attributes,
-                disposition: update.disposition,
-                is_snapshot: update.is_snapshot,
-            });
-        });
-    }
-
-    fn state_change(&mut self, time: Timestamp, peer: u32, old: u16, new: u16) {
-        self.states.push(StateChange { time, peer, old, new });
-    }
-
-    fn end_of_rib(&mut self, _time: Timestamp, _peer: u32, _family: Family) {}
 }

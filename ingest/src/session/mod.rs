@@ -1,15 +1,20 @@
 //! Sessions: decoded messages in, route events out. A session keeps what a message does not say of
 //! itself (peer tables, ADD-PATH, what a peer index means), does no IO and reads no clock.
 //!
-//! [`mrt`] is the session of an archive, [`peers`] what all sessions know of their peers. A session
-//! hands each UPDATE to a [`RouteSink`]; prefixes first, attributes only if the sink asks.
+//! [`mrt`] is the session of an archive, [`peers`] what all sessions know of their peers, [`update`]
+//! what they all do with an UPDATE. A session hands each UPDATE to a [`RouteSink`]; prefixes first,
+//! attributes only if the sink asks. [`interest`] says which prefixes are ours.
 
 pub mod interest;
 pub mod mrt;
 pub mod peers;
+pub mod update;
 
-pub use schemas::batch::Action;
-use schemas::bgp::{Disposition, Family, Prefix};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use schemas::batch::{Action, PeerState};
+use schemas::bgp::{Disposition, PeerHeader, Prefix};
 use schemas::time::Timestamp;
 
 use crate::decode::bgp::{Attributes, NlriList};
@@ -22,22 +27,44 @@ pub trait RouteSink {
     /// An UPDATE, or one route of a table, with at least one prefix.
     fn update(&mut self, update: &UpdateView<'_>);
 
-    /// A peer's session went from one state to another, numbered as in RFC 6396 §4.4.1: Idle 1 to
-    /// Established 6.
-    fn state_change(&mut self, _time: Timestamp, _peer: u32, _old: u16, _new: u16) {}
+    /// A peer's session changed, or has sent all it had (RFC 4724 §2).
+    fn session(&mut self, _event: &SessionEvent<'_>) {}
+}
 
-    /// A peer has sent all it had (RFC 4724 §2).
-    fn end_of_rib(&mut self, _time: Timestamp, _peer: u32, _family: Family) {}
+/// What a collector tells of a peer's session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionEvent<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// Whose: an id of the session's [`PeerTable`].
+    pub peer: u32,
+    /// The peer.
+    pub header: &'a Arc<PeerHeader>,
+    /// What happened.
+    pub state: PeerState,
+    /// State before and after by number (RFC 6396 §4.4.1: Idle 1 to Established 6), where the format
+    /// tells both.
+    pub codes: Option<(u16, u16)>,
+    /// The router's end, where the format tells it.
+    pub local_ip: Option<IpAddr>,
+    /// Why, where the format tells it.
+    pub reason: Option<&'a str>,
+    /// Prefixes that the router had accepted of it, by its newest statistics.
+    pub prefixes_accepted: Option<u64>,
 }
 
 /// One UPDATE, or one route of a table. Its lists were read to the end before, so walking them
 /// cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateView<'a> {
-    /// When the record says it was.
+    /// When it happened: by the record, or of receipt where the router's clock is not to be trusted.
     pub time: Timestamp,
+    /// The router's own time, where there is one beside it.
+    pub router_time: Option<Timestamp>,
     /// Who sent it: an id of the session's [`PeerTable`].
     pub peer: u32,
+    /// Who sent it.
+    pub header: &'a Arc<PeerHeader>,
     /// Whether it is a route of a table rather than a change.
     pub is_snapshot: bool,
     /// What it says of its announced prefixes, decoded when asked.

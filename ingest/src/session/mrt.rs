@@ -13,13 +13,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use schemas::bgp::{Asn, Disposition, Family, PeerHeader, RibView};
+use schemas::batch::PeerState;
+use schemas::bgp::{Asn, Family, PeerHeader};
 use schemas::time::Timestamp;
 
-use super::Routes;
-use super::peers::{ListMemory, PeerTable};
-pub use super::{Action, RouteSink, UpdateView};
-use crate::decode::bgp::{AsnWidth, Attributes, Message, MpList, NlriList, UpdateBody, Walk};
+use super::peers::PeerTable;
+use super::update::{AddPath, Envelope, UpdateCounts, UpdateKind};
+use super::{RouteSink, Routes, SessionEvent};
+use crate::decode::bgp::{AsnWidth, Attributes, Message, Walk};
 use crate::decode::mrt::{Bgp4mp, Bgp4mpContent, MrtRecord, RawAddress, kind};
 use crate::decode::tables::{Rib, TableDump, read_peer_index_table};
 use crate::decode::{Cursor, DecodeError};
@@ -48,37 +49,19 @@ pub enum RecordKind {
 pub struct MrtCounts {
     /// Records given.
     pub records: u64,
-    /// UPDATEs and table routes handed to the sink.
-    pub updates: u64,
-    /// Prefixes announced.
-    pub announced: u64,
-    /// Prefixes withdrawn, those of treat-as-withdraw included.
-    pub withdrawn: u64,
+    /// What its UPDATEs and table routes were.
+    pub updates: UpdateCounts,
     /// Records, or entries of records, that were refused, by [`DecodeError::reason`].
     pub refused: BTreeMap<&'static str, u64>,
     /// Records that are not opened, by type and subtype.
     pub skipped: BTreeMap<(u16, u16), u64>,
     /// BGP messages that are no UPDATE.
     pub other_messages: u64,
-    /// Multiprotocol attributes of families that are not decoded.
-    pub other_families: u64,
-    /// Lists read against their subtype, see [`super::peers`].
-    pub add_path_guesses: u64,
-    /// Messages and table routes without an attribute they came with (RFC 7606 §2).
-    pub attribute_discard: u64,
-    /// Messages and table routes taken as withdrawn (RFC 7606 §2).
-    pub treat_as_withdraw: u64,
     /// Bytes after the end of a message or table, inside its record.
     pub trailing_bytes: u64,
 }
 
 impl MrtCounts {
-    /// Prefixes announced or withdrawn: what other tools call elements.
-    #[must_use]
-    pub const fn elements(&self) -> u64 {
-        self.announced + self.withdrawn
-    }
-
     #[cold]
     fn refuse(&mut self, error: &DecodeError) {
         *self.refused.entry(error.reason()).or_default() += 1;
@@ -89,26 +72,10 @@ impl MrtCounts {
         *self.skipped.entry((record.kind, record.subtype)).or_default() += 1;
         RecordKind::Skipped
     }
-
-    /// Counts one message and the prefixes it hands over, announced and withdrawn by its lists.
-    #[inline]
-    fn hand_over(&mut self, disposition: Disposition, announced: u64, withdrawn: u64) {
-        self.updates += 1;
-        self.withdrawn += withdrawn;
-        match disposition {
-            Disposition::Accepted => self.announced += announced,
-            Disposition::AttributeDiscard => {
-                self.announced += announced;
-                self.attribute_discard += 1;
-            }
-            Disposition::TreatAsWithdraw => {
-                self.withdrawn += announced;
-                self.treat_as_withdraw += 1;
-            }
-        }
-    }
 }
 
+/// State of an established session (RFC 6396 §4.4.1).
+const ESTABLISHED: u16 = 6;
 /// Address bits; family and AS number.
 type PeerKey = (u128, u64);
 /// How many peers have a slot of their own: most collectors have fewer than 256.
@@ -210,15 +177,7 @@ impl MrtSession {
 
     #[cold]
     fn new_peer_id(&mut self, key: PeerKey, address: IpAddr, asn: Asn) -> u32 {
-        let peer = PeerHeader {
-            collector: Arc::clone(&self.collector),
-            router: None,
-            address,
-            asn,
-            rib_view: RibView::AdjRibInPre,
-            distinguisher: 0,
-        };
-        let id = self.peers.intern(peer);
+        let id = self.peers.intern(PeerHeader::public(Arc::clone(&self.collector), address, asn));
         self.ids.insert(key, id);
         id
     }
@@ -236,8 +195,7 @@ impl MrtSession {
         let mut input = match opened.content {
             Bgp4mpContent::Message(input) => input,
             Bgp4mpContent::StateChange(old, new) => {
-                sink.state_change(record.time, peer, old, new);
-                return Ok(RecordKind::StateChange);
+                return Ok(self.state_change(record.time, peer, (old, new), sink));
             }
         };
         let message = Message::read(&mut input)?;
@@ -265,8 +223,7 @@ impl MrtSession {
                         self.update(record.time, peer, &opened, body, sink)
                     }
                     Bgp4mpContent::StateChange(old, new) => {
-                        sink.state_change(record.time, peer, old, new);
-                        Ok(RecordKind::StateChange)
+                        Ok(self.state_change(record.time, peer, (old, new), sink))
                     }
                 }
             }
@@ -279,69 +236,60 @@ impl MrtSession {
     }
 
     #[inline]
-    fn update<'a>(
+    fn update(
         &mut self,
         time: Timestamp,
         peer: u32,
         opened: &Bgp4mp<'_>,
-        body: Cursor<'a>,
+        body: Cursor<'_>,
         sink: &mut impl RouteSink,
     ) -> Result<RecordKind, DecodeError> {
-        let parts = UpdateBody::read(body)?;
-        let (mut walk, mut attributes) = (Walk::default(), Attributes::new(opened.width));
-        walk.read(parts.attributes, false, &mut attributes)?;
-        if parts.lacks_mandatory(&walk) {
-            attributes.judge(Disposition::TreatAsWithdraw);
-        }
-        let mut unused = ListMemory::default();
-        let memory = self.peers.lists_mut(peer).unwrap_or(&mut unused);
-        let (is_labelled, is_local) = (opened.has_path_ids, opened.is_local);
-        let mut guesses = 0;
-        let mut settle = |list: &MpList<'a>, into: &mut NlriList<'a>| -> Result<u64, DecodeError> {
-            let read = memory.settle(list, is_labelled, is_local)?;
-            guesses += u64::from(read.is_guess);
-            *into = NlriList::passed(list.nlri, list.family, read.has_path_ids);
-            Ok(read.prefixes.into())
+        let Some((header, memory)) = self.peers.peer_mut(peer) else {
+            return Ok(RecordKind::Update);
         };
-        let plain = |nlri| MpList { family: Family::Ipv4, is_multicast: false, nlri };
-        let mut lists = [NlriList::EMPTY; 4];
-        let [withdrawn, unreach, announced, reach] = &mut lists;
-        let (mut withdrawals, mut announcements) = (0, 0);
-        if !parts.withdrawn.is_empty() {
-            withdrawals = settle(&plain(parts.withdrawn), withdrawn)?;
-        }
-        if !parts.announced.is_empty() {
-            announcements = settle(&plain(parts.announced), announced)?;
-        }
-        if let Some(list) = &walk.unreach {
-            withdrawals += settle(list, unreach)?;
-        }
-        if let Some(list) = &walk.reach {
-            announcements += settle(list, reach)?;
-        }
-        self.counts.add_path_guesses += guesses;
-        self.counts.other_families += u64::from(walk.other_families);
-        if announcements + withdrawals == 0 {
-            return Ok(match parts.end_of_rib(&walk) {
-                Some(family) => {
-                    sink.end_of_rib(time, peer, family);
-                    RecordKind::EndOfRib
-                }
-                None => RecordKind::Update,
+        let envelope = Envelope {
+            time,
+            router_time: None,
+            peer,
+            header,
+            width: opened.width,
+            is_local: opened.is_local,
+            add_path: AddPath::both(opened.has_path_ids),
+            is_snapshot: false,
+        };
+        let kind = self.counts.updates.update(&envelope, body, memory, sink)?;
+        Ok(match kind {
+            UpdateKind::Update => RecordKind::Update,
+            UpdateKind::EndOfRib => RecordKind::EndOfRib,
+        })
+    }
+
+    /// A step of a session from state to state (RFC 6396 §4.4.1).
+    fn state_change(
+        &self,
+        time: Timestamp,
+        peer: u32,
+        codes: (u16, u16),
+        sink: &mut impl RouteSink,
+    ) -> RecordKind {
+        let state = match codes {
+            (_, ESTABLISHED) => PeerState::Up,
+            (ESTABLISHED, _) => PeerState::Down,
+            (_, other) => PeerState::Other(other),
+        };
+        if let Some(header) = self.peers.get(peer) {
+            sink.session(&SessionEvent {
+                time,
+                peer,
+                header,
+                state,
+                codes: Some(codes),
+                local_ip: None,
+                reason: None,
+                prefixes_accepted: None,
             });
         }
-        let disposition = attributes.disposition();
-        self.counts.hand_over(disposition, announcements, withdrawals);
-        let (attributes, routes) = (&attributes, Routes::Lists(&lists));
-        sink.update(&UpdateView {
-            time,
-            peer,
-            is_snapshot: false,
-            attributes,
-            disposition,
-            routes,
-        });
-        Ok(RecordKind::Update)
+        RecordKind::StateChange
     }
 
     /// A damaged table keeps the peers before the damage: the table before it means other peers.
@@ -402,20 +350,22 @@ impl MrtSession {
         routes: Routes<'_>,
         sink: &mut impl RouteSink,
     ) {
+        let Some(header) = self.peers.get(peer) else { return };
         let (mut walk, mut attributes) = (Walk::default(), Attributes::new(width));
         match walk.read(block, true, &mut attributes) {
             Ok(()) => {
-                let attributes = &attributes;
-                let disposition = attributes.disposition();
-                self.counts.hand_over(disposition, 1, 0);
-                sink.update(&UpdateView {
+                let envelope = Envelope {
                     time,
+                    router_time: None,
                     peer,
+                    header,
+                    width,
+                    is_local: false,
+                    add_path: AddPath::default(),
                     is_snapshot: true,
-                    attributes,
-                    disposition,
-                    routes,
-                });
+                };
+                self.counts.updates.hand_over(attributes.disposition(), 1, 0);
+                sink.update(&envelope.view(&attributes, routes));
             }
             Err(error) => self.counts.refuse(&error),
         }

@@ -9,6 +9,8 @@
 //! [`ListMemory::settle`] reads the whole list, looks twice only at odd ones, and remembers per
 //! peer, family and direction what the last clear case was.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 use schemas::bgp::{Family, PeerHeader};
 
@@ -67,8 +69,8 @@ impl ListMemory {
 /// All peers of a run: their numbers, and what is remembered of their lists.
 #[derive(Debug, Default)]
 pub struct PeerTable {
-    ids: HashMap<PeerHeader, u32>,
-    peers: Vec<PeerHeader>,
+    ids: HashMap<Arc<PeerHeader>, u32>,
+    peers: Vec<Arc<PeerHeader>>,
     memories: Vec<ListMemory>,
 }
 
@@ -86,7 +88,8 @@ impl PeerTable {
         }
         // A collector has hundreds of peers; past four thousand million they share the last id.
         let id = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
-        self.peers.push(peer.clone());
+        let peer = Arc::new(peer);
+        self.peers.push(Arc::clone(&peer));
         self.memories.push(ListMemory::default());
         self.ids.insert(peer, id);
         id
@@ -94,12 +97,12 @@ impl PeerTable {
 
     /// The peer with this id.
     #[must_use]
-    pub fn get(&self, id: u32) -> Option<&PeerHeader> {
+    pub fn get(&self, id: u32) -> Option<&Arc<PeerHeader>> {
         self.peers.get(usize::try_from(id).ok()?)
     }
 
     /// All peers in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &PeerHeader> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<PeerHeader>> {
         self.peers.iter()
     }
 
@@ -115,10 +118,11 @@ impl PeerTable {
         self.peers.is_empty()
     }
 
-    /// What is remembered of the lists of this peer.
+    /// A peer, and what is remembered of its lists.
     #[inline]
-    pub fn lists_mut(&mut self, id: u32) -> Option<&mut ListMemory> {
-        self.memories.get_mut(usize::try_from(id).ok()?)
+    pub fn peer_mut(&mut self, id: u32) -> Option<(&Arc<PeerHeader>, &mut ListMemory)> {
+        let place = usize::try_from(id).ok()?;
+        Some((self.peers.get(place)?, self.memories.get_mut(place)?))
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Asn;
+use crate::connection::PUBLIC_ROUTING_DOMAIN;
 
 /// Which of a router's tables a route was seen in: the column `rib_view`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,24 @@ pub struct PeerHeader {
     pub rib_view: RibView,
     /// Route distinguisher of the peer, zero in the global table (RFC 7854 §4.2).
     pub distinguisher: u64,
+    /// Whose address space its prefixes are of: a private one of a tenant, or the public one.
+    pub routing_domain: Arc<str>,
+}
+
+impl PeerHeader {
+    /// A peer of the public routing domain as an archive or a public feed names it.
+    #[must_use]
+    pub fn public(collector: Arc<str>, address: IpAddr, asn: Asn) -> Self {
+        Self {
+            collector,
+            router: None,
+            address,
+            asn,
+            rib_view: RibView::AdjRibInPre,
+            distinguisher: 0,
+            routing_domain: PUBLIC_ROUTING_DOMAIN.into(),
+        }
+    }
 }
 
 impl fmt::Display for PeerHeader {

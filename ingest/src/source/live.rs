@@ -1,0 +1,97 @@
+//! Live sources: what they tell the intake, and how.
+//!
+//! A live source does IO and nothing else: it moves bytes from a socket, a broker or a followed
+//! folder into one bounded channel, as [`Arrival`]s. What the bytes mean is a matter of the session
+//! that the intake keeps for each stream. A full channel is the only backpressure: the source stops
+//! reading, and TCP holds the router.
+
+use schemas::time::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+/// Bytes of one arrival at most.
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// Arrivals that may wait for the intake.
+pub const ARRIVALS_WAITING_MAX: usize = 256;
+
+/// One word of a live source.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The input, as it is numbered in the settings of this run.
+    pub input: u32,
+    /// The stream within the input: a TCP session, a partition of a topic, a file. A number is not
+    /// used again for another stream of the same run.
+    pub stream: u64,
+    /// What it says.
+    pub word: Word,
+}
+
+/// What a live source says of a stream.
+#[derive(Debug)]
+pub enum Word {
+    /// It begins: who is at the other end, in words (an address, a file name, `topic-partition`).
+    Opened {
+        /// The other end.
+        remote: String,
+    },
+    /// Bytes, cut anywhere, of a stream without positions of its own.
+    Bytes(Vec<u8>),
+    /// One whole message of a stream with positions of its own.
+    Message {
+        /// Its position: an offset, a number that counts up.
+        offset: u64,
+        /// When the broker took it, where the format tells that.
+        broker_time: Option<Timestamp>,
+        /// What it says.
+        payload: Vec<u8>,
+    },
+    /// All that there was until now has been told.
+    CaughtUp,
+    /// It is over, and why. Another word on the same stream does not follow.
+    Closed {
+        /// Why, in words.
+        reason: String,
+        /// Whether something may be missing from here until the input is heard again.
+        is_gap: bool,
+    },
+}
+
+/// The way from a live source to the intake.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    input: u32,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+/// The intake takes no more: the service stops.
+#[derive(Debug, thiserror::Error)]
+#[error("the service stops")]
+pub struct Stopped;
+
+impl Outbox {
+    /// The way of one input.
+    #[must_use]
+    pub const fn new(input: u32, arrivals: mpsc::Sender<Arrival>) -> Self {
+        Self { input, arrivals }
+    }
+
+    /// Tells a word; waits while the channel is full.
+    ///
+    /// # Errors
+    /// [`Stopped`] if nobody listens any more.
+    pub async fn tell(&self, stream: u64, word: Word) -> Result<(), Stopped> {
+        let arrival = Arrival { input: self.input, stream, word };
+        self.arrivals.send(arrival).await.map_err(|_| Stopped)
+    }
+
+    /// Tells a word from a thread of its own; waits while the channel is full.
+    ///
+    /// # Errors
+    /// [`Stopped`] if nobody listens any more.
+    pub fn tell_blocking(&self, stream: u64, word: Word) -> Result<(), Stopped> {
+        let arrival = Arrival { input: self.input, stream, word };
+        self.arrivals.blocking_send(arrival).map_err(|_| Stopped)
+    }
+}
+
+/// Becomes true when the service stops: a source then closes its streams and returns.
+pub type Stop = watch::Receiver<bool>;
