@@ -8,6 +8,8 @@
 //! memory: see [`crate::session`]. What is decoded and what is not: `docs/reference/formats.md`.
 
 pub mod bgp;
+pub mod bmp;
+pub mod bmp_stats;
 pub mod cursor;
 pub mod mrt;
 pub mod rtt;

@@ -1,10 +1,11 @@
 //! Sessions: decoded messages in, route events out. A session keeps what a message does not say of
 //! itself (peer tables, ADD-PATH, what a peer index means), does no IO and reads no clock.
 //!
-//! [`mrt`] is the session of an archive, [`peers`] what all sessions know of their peers, [`update`]
+//! [`mrt`] is the session of an archive, [`bmp`] that of a router, [`peers`] what all sessions know of their peers, [`update`]
 //! what they all do with an UPDATE. A session hands each UPDATE to a [`RouteSink`]; prefixes first,
 //! attributes only if the sink asks. [`interest`] says which prefixes are ours.
 
+pub mod bmp;
 pub mod interest;
 pub mod mrt;
 pub mod peers;
@@ -19,6 +20,7 @@ use schemas::time::Timestamp;
 
 use crate::decode::bgp::{Attributes, NlriList};
 
+pub use bmp::{BmpOptions, BmpSession};
 pub use mrt::{MrtCounts, MrtSession, RecordKind};
 pub use peers::PeerTable;
 

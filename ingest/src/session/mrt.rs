@@ -256,6 +256,7 @@ impl MrtSession {
             is_local: opened.is_local,
             add_path: AddPath::both(opened.has_path_ids),
             is_snapshot: false,
+            reporter: None,
         };
         let kind = self.counts.updates.update(&envelope, body, memory, sink)?;
         Ok(match kind {
@@ -363,6 +364,7 @@ impl MrtSession {
                     is_local: false,
                     add_path: AddPath::default(),
                     is_snapshot: true,
+                    reporter: None,
                 };
                 self.counts.updates.hand_over(attributes.disposition(), 1, 0);
                 sink.update(&envelope.view(&attributes, routes));
