@@ -243,8 +243,14 @@ pub struct Account {
 /// A record that is neither route nor sample.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Control {
-    /// From here on this version of the registry counts.
-    Registry(#[serde(with = "crate::registry::as_json")] Arc<Registry>),
+    /// From here on this version of the registry counts, and these settings.
+    Registry {
+        /// What is ours.
+        #[serde(with = "crate::registry::as_json")]
+        registry: Arc<Registry>,
+        /// Settings of the folds as JSON; none: those that the fold was started with.
+        settings: Option<Text>,
+    },
     /// What was told before it is to be in the lake now: files are closed here. Last in its batch.
     Commit,
     /// Time moves; and every input that is named has passed `until`.
@@ -277,6 +283,14 @@ pub enum Control {
     /// registered and was not in it has no route there.
     EndOfRib {
         /// The collector.
+        collector: Text,
+        /// When.
+        event_time: Timestamp,
+    },
+    /// Who tells of these peers begins anew, after a restart: what is held of them is as it was last
+    /// heard, or gone, or not.
+    Stale {
+        /// The collector whose peers they are.
         collector: Text,
         /// When.
         event_time: Timestamp,
@@ -391,6 +405,14 @@ impl EventBatch {
         } else {
             self.runs.push(run);
         }
+    }
+
+    /// Whether files are closed behind it: [`Control::Commit`] stands at its end.
+    #[must_use]
+    pub fn closes_files(&self) -> bool {
+        let last = self.runs.last().map(|run| run.first);
+        matches!(last, Some(Content::Control(_)))
+            && matches!(self.controls.last(), Some(Control::Commit))
     }
 
     /// What the route elements of a message share.

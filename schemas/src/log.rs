@@ -123,7 +123,7 @@ pub struct Position {
 pub struct Append {
     /// Log time of all of it.
     pub log_time: Timestamp,
-    /// One batch a partition at most, in offset order.
+    /// Batches, those of one partition in offset order.
     pub batches: Vec<EventBatch>,
     /// Positions that moved, by source.
     pub positions: Vec<(Text, Position)>,

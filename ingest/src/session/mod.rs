@@ -31,6 +31,9 @@ pub trait RouteSink {
 
     /// A peer's session changed, or has sent all it had (RFC 4724 §2).
     fn session(&mut self, _event: &SessionEvent<'_>) {}
+
+    /// A further record begins, of a stream whose records have no positions of their own.
+    fn next_record(&mut self) {}
 }
 
 /// What a collector tells of a peer's session.

@@ -53,7 +53,7 @@ fn full() -> EventBatch {
     batch.append(now, Content::Sample(row));
     let registry = Registry::new(4, vec![connection("a", None, &["192.0.2.0/24"])], vec![]);
     batch.controls = vec![
-        Control::Registry(Arc::new(registry.unwrap())),
+        Control::Registry { registry: Arc::new(registry.unwrap()), settings: Some("{}".into()) },
         Control::Tick { inputs: vec![1, 2], until: now },
         Control::Peer {
             peer: 0,

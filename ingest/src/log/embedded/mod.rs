@@ -41,6 +41,8 @@ pub struct EmbeddedOptions {
     pub segment_bytes: u64,
     /// Bytes of the whole log at most.
     pub bytes_max: u64,
+    /// The time, for a log that is made.
+    pub now: Timestamp,
 }
 
 /// What a folder's log is.
@@ -48,6 +50,7 @@ pub struct EmbeddedOptions {
 struct About {
     id: String,
     partitions: u32,
+    created: Timestamp,
 }
 
 /// What a log held when it was opened.
@@ -69,6 +72,8 @@ pub struct EmbeddedLog {
     folder: PathBuf,
     id: String,
     partitions: u32,
+    /// When it was made.
+    pub created: Timestamp,
     durable: Arc<Durable>,
 }
 
@@ -106,7 +111,7 @@ pub fn open(
     let folder = options.folder.clone();
     fs::create_dir_all(&folder).map_err(disk(&folder))?;
     let lock = lock(&folder)?;
-    let about = about(&folder, options.partitions)?;
+    let about = about(&folder, &options)?;
     let segments = list(&folder)?;
     let (recovered, sequence, last) = recover(&segments, options.partitions)?;
     let bytes = segments
@@ -120,6 +125,7 @@ pub fn open(
         folder,
         id: about.id,
         partitions: about.partitions,
+        created: about.created,
         durable: Arc::clone(&durable),
     };
     let writer = EmbeddedWriter {
@@ -147,7 +153,8 @@ fn lock(folder: &Path) -> Result<File, LogError> {
 }
 
 /// Reads what the folder's log is, or makes it one.
-fn about(folder: &Path, partitions: u32) -> Result<About, LogError> {
+fn about(folder: &Path, options: &EmbeddedOptions) -> Result<About, LogError> {
+    let partitions = options.partitions;
     let path = folder.join(ABOUT);
     if path.exists() {
         let bytes = fs::read(&path).map_err(disk(&path))?;
@@ -169,7 +176,7 @@ fn about(folder: &Path, partitions: u32) -> Result<About, LogError> {
         let what = format!("segments without {ABOUT}; restore it or move the folder away");
         return Err(LogError::Mismatch { path: folder.to_owned(), what });
     }
-    let about = About { id: new_id(), partitions };
+    let about = About { id: new_id(), partitions, created: options.now };
     let staged = folder.join(format!("{ABOUT}.new"));
     let bytes = serde_json::to_vec_pretty(&about).unwrap_or_default();
     File::create(&staged)

@@ -11,6 +11,7 @@ fn options(folder: &Path) -> EmbeddedOptions {
         partitions: 2,
         segment_bytes: 4_096,
         bytes_max: 1 << 30,
+        now: Timestamp(0),
     }
 }
 
