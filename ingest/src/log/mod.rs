@@ -2,3 +2,4 @@
 
 pub mod archive;
 mod input;
+mod stream_input;
