@@ -181,7 +181,7 @@ pub fn is_likely(bytes: &[u8]) -> bool {
     };
     let has_peer = !matches!(kind, kind::INITIATION | kind::TERMINATION);
     let peer_type = input.peek_padded::<1>();
-    version == VERSION
+    matches!(version, VERSION | VERSION_DRAFT)
         && (least..=MESSAGE_BYTES_MAX).contains(&length)
         && (!has_peer || peer_type <= [3])
 }

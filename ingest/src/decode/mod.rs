@@ -12,6 +12,9 @@ pub mod bmp;
 pub mod bmp_stats;
 pub mod cursor;
 pub mod mrt;
+pub mod openbmp;
+pub mod packet;
+pub mod ris_live;
 pub mod rtt;
 pub mod tables;
 

@@ -142,3 +142,41 @@ pub fn statistics(out: &mut Vec<u8>, peer: &Peer, all: &[(u16, &[u8])]) {
 pub fn route_mirroring(out: &mut Vec<u8>, peer: &Peer, all: &[(u16, &[u8])]) {
     message(out, kind::ROUTE_MIRRORING, &[&peer.bytes(), &tlvs(all)]);
 }
+
+/// The OpenBMP header of version 1.7 and its payload, as one value of a `bmp_raw` topic.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenBmp<'a> {
+    /// When the collector received it.
+    pub time: Timestamp,
+    /// Names the collector.
+    pub admin_id: &'a str,
+    /// The router's address.
+    pub router: IpAddr,
+    /// Names the router's group.
+    pub router_group: &'a str,
+}
+
+/// One value around BMP messages. Hashes are zero.
+pub fn openbmp(out: &mut Vec<u8>, header: &OpenBmp<'_>, payload: &[u8]) {
+    let (id, group) = (header.admin_id.as_bytes(), header.router_group.as_bytes());
+    let (flags, router) = match header.router {
+        IpAddr::V4(address) => (0x80, u128::from(address.to_bits()) << 96),
+        IpAddr::V6(address) => (0xc0, address.to_bits()),
+    };
+    let header_bytes = 38 + 2 + id.len() + 16 + 16 + 2 + group.len() + 4;
+    out.extend(crate::decode::openbmp::MAGIC);
+    out.extend([1, 7]);
+    out.extend(length(header_bytes));
+    out.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend([flags, crate::decode::openbmp::BMP_RAW]);
+    out.extend(secs_and_micros(header.time));
+    out.extend([0; 16]);
+    out.extend(length(id.len()));
+    out.extend_from_slice(id);
+    out.extend([0; 16]);
+    out.extend(router.to_be_bytes());
+    out.extend(length(group.len()));
+    out.extend_from_slice(group);
+    out.extend(1_u32.to_be_bytes());
+    out.extend_from_slice(payload);
+}

@@ -3,3 +3,4 @@
 pub mod archive;
 pub mod embedded;
 mod input;
+mod stream_input;

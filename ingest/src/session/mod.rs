@@ -6,9 +6,13 @@
 //! attributes only if the sink asks. [`interest`] says which prefixes are ours.
 
 pub mod bmp;
+pub mod capture;
 pub mod interest;
 pub mod mrt;
+pub mod openbmp;
 pub mod peers;
+pub mod ris_live;
+pub mod tcp;
 pub mod update;
 
 use std::net::IpAddr;
@@ -22,7 +26,9 @@ use crate::decode::bgp::{Attributes, NlriList};
 
 pub use bmp::{BmpOptions, BmpSession};
 pub use mrt::{MrtCounts, MrtSession, RecordKind};
+pub use openbmp::OpenBmpSession;
 pub use peers::PeerTable;
+pub use ris_live::RisSession;
 
 /// Takes what a session makes of its messages.
 pub trait RouteSink {

@@ -118,6 +118,28 @@ impl UpdateCounts {
         self.announced + self.withdrawn
     }
 
+    /// Adds the counts of another session.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            updates,
+            announced,
+            withdrawn,
+            other_families,
+            add_path_guesses,
+            stripped_paths,
+            attribute_discard,
+            treat_as_withdraw,
+        } = other;
+        self.updates += updates;
+        self.announced += announced;
+        self.withdrawn += withdrawn;
+        self.other_families += other_families;
+        self.add_path_guesses += add_path_guesses;
+        self.stripped_paths += stripped_paths;
+        self.attribute_discard += attribute_discard;
+        self.treat_as_withdraw += treat_as_withdraw;
+    }
+
     /// Counts one message and the prefixes it hands over, announced and withdrawn by its lists.
     #[inline]
     pub(super) fn hand_over(&mut self, disposition: Disposition, announced: u64, withdrawn: u64) {

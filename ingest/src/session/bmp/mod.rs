@@ -39,6 +39,7 @@ use crate::decode::bmp_stats::{self, TableSizes};
 use crate::decode::{Cursor, DecodeError};
 
 pub use counts::{BmpCounts, MessageCounts};
+pub(crate) use neighbour::path_width;
 use neighbour::{Neighbour, NeighbourKey, place_of};
 pub use options::{BmpOptions, RoutingDomains, sanitised};
 pub use state::{BmpState, NeighbourState};
@@ -135,6 +136,11 @@ impl BmpSession {
     #[must_use]
     pub const fn buffered_bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Forgets the beginning of a message whose end was lost.
+    pub(crate) fn forget_partial(&mut self) {
+        self.buffer.clear();
     }
 
     /// The first refusal since this was last asked: one to tell, while the counts have all.

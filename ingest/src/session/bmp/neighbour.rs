@@ -195,8 +195,17 @@ impl Neighbour {
     }
 }
 
+/// Width of the AS numbers of an UPDATE of which nothing else is known: four octets, unless the path
+/// reads well in two only.
+pub(crate) fn path_width(body: Cursor<'_>) -> AsnWidth {
+    let is_two = as_path(body).is_some_and(|path| {
+        !is_well_formed(path, AsnWidth::Four) && is_well_formed(path, AsnWidth::Two)
+    });
+    if is_two { AsnWidth::Two } else { AsnWidth::Four }
+}
+
 /// The value of `AS_PATH` in the body of an UPDATE.
-pub(crate) fn as_path(body: Cursor<'_>) -> Option<&[u8]> {
+fn as_path(body: Cursor<'_>) -> Option<&[u8]> {
     let mut block = UpdateBody::read(body).ok()?.attributes;
     loop {
         let attribute = RawAttribute::next(&mut block).ok()?;
