@@ -95,3 +95,8 @@ impl Outbox {
 
 /// Becomes true when the service stops: a source then closes its streams and returns.
 pub type Stop = watch::Receiver<bool>;
+
+/// Returns when the service stops, or when nobody is left to say so.
+pub async fn stopped(stop: &mut Stop) {
+    let _ = stop.wait_for(|stops| *stops).await;
+}
