@@ -1,5 +1,7 @@
 //! The reference page of the configuration: `peerscope describe config`.
 
+use super::source_keys::{BMP_LISTENER, FOLDER, KAFKA, RIS_LIVE};
+
 /// One key: section, name, type, default, meaning.
 type Key = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
@@ -124,7 +126,7 @@ const KEYS: &[Key] = &[
         "files",
         "text",
         "required",
-        "name of archive files, `*` stands for any text",
+        "name of archive files, `*` stands for any text (a source without `kind`)",
     ),
     ("[source.NAME]", "collector", "text", "`archive`", "collector that wrote them"),
     (
@@ -154,6 +156,25 @@ pub fn markdown() -> String {
     );
     for (section, key, kind, default, meaning) in KEYS {
         page.push_str(&format!("| `{section}` | `{key}` | {kind} | {default} | {meaning} |\n"));
+    }
+    page.push_str(
+        "\n## Live sources\n\nA `[source.NAME]` with `kind` is read by `peerscope run` \
+         ([guide](../guide/live.md)); paths are relative to the configuration.\n",
+    );
+    let kinds = [
+        ("bmp_listener", BMP_LISTENER),
+        ("ris_live", RIS_LIVE),
+        ("kafka", KAFKA),
+        ("folder", FOLDER),
+    ];
+    for (kind, rows) in kinds {
+        page.push_str(&format!(
+            "\n### `kind = \"{kind}\"`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+        ));
+        for row in rows.lines().filter(|row| !row.is_empty()) {
+            let (key, rest) = row.split_once(" | ").unwrap_or((row, ""));
+            page.push_str(&format!("| `{key}` | {rest} |\n"));
+        }
     }
     page
 }

@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod source;
+mod source_keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,11 @@ use ingest::session::interest::Keep;
 use schemas::connection::{Connection, WatchedAs};
 use schemas::registry::Registry;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub use error::ConfigError;
 pub use keys::markdown;
-pub use source::FileSource;
+pub use source::{FileSource, Source};
 
 /// Where a configuration is looked for when none is named.
 pub const DEFAULT_FILE: &str = "peerscope.toml";
@@ -139,7 +141,8 @@ struct File {
     connection: Vec<Connection>,
     asn: Vec<WatchedAs>,
     reference: ReferenceConfig,
-    source: BTreeMap<String, FileSource>,
+    /// Read apart: each by its kind.
+    source: BTreeMap<String, IgnoredAny>,
     latency: LatencyOptions,
     detect: DetectOptions,
 }
@@ -156,7 +159,7 @@ pub struct Config {
     /// `[reference]`, with paths made absolute or relative to the working folder
     pub reference: ReferenceConfig,
     /// `[source.*]`
-    pub sources: BTreeMap<String, FileSource>,
+    pub sources: BTreeMap<String, Source>,
     /// `[latency]`
     pub latency: LatencyOptions,
     /// `[detect]`
@@ -186,9 +189,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file: File =
             toml::from_str(text).map_err(|error| ConfigError::syntax(text, path, &error))?;
-        for (name, source) in &file.source {
-            source.check().map_err(|problem| ConfigError::source(text, path, name, problem))?;
-        }
+        let sources = source::sources_of(text, path)?;
         let registry = Registry::new(1, file.connection, file.asn)
             .map_err(|error| ConfigError::registry(text, path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -206,7 +207,7 @@ impl Config {
             log: file.log,
             registry: Arc::new(registry),
             reference,
-            sources: file.source,
+            sources,
             latency: file.latency,
             detect: file.detect,
         })
@@ -215,10 +216,12 @@ impl Config {
     /// SHA-256 over what rows depend on: registry, sources, detection and latency settings; no path.
     #[must_use]
     pub fn hash(&self) -> String {
+        let sources: BTreeMap<_, _> =
+            self.sources.iter().map(|(name, source)| (name, source.settings())).collect();
         let settings = serde_json::json!({
             "registry": &*self.registry,
             "keep": self.log.keep,
-            "sources": &self.sources,
+            "sources": sources,
             "latency": &self.latency,
             "detect": &self.detect,
         });
@@ -230,6 +233,7 @@ impl Config {
     pub fn collector_of(&self, file_name: &str) -> Option<&str> {
         self.sources
             .values()
+            .filter_map(Source::files)
             .find(|source| source.matches(file_name))
             .and_then(|source| source.collector.as_deref())
     }

@@ -18,6 +18,8 @@ use crate::source::live::{Arrival, Word};
 
 /// Sessions of routers that went away, kept for their return, of one input at most.
 const AWAY_MAX: usize = 1_024;
+/// What a followed folder says of a file that was read to its end.
+const END: &str = "end";
 /// What stands between an input's name and a stream's in a key of the positions.
 const BETWEEN: char = '\n';
 
@@ -393,7 +395,7 @@ impl Input {
         moved: &mut Vec<(Text, Position)>,
     ) -> Result<(), LogError> {
         let Some(stream) = self.streams.get_mut(&number) else { return Ok(()) };
-        let is_whole = reason == crate::source::folder::END;
+        let is_whole = reason == END;
         let must_close = is_whole || !matches!(stream.session, Session::File(_));
         if must_close {
             let mut step = Step {
