@@ -38,20 +38,66 @@ pub const DEFAULT_LAKE: &str = "./lake";
 pub struct LakeConfig {
     /// Folder of the lake, or `file:///...`.
     pub url: String,
+    /// A running service closes its files after this long.
+    pub commit_secs: u32,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: DEFAULT_LAKE.to_owned() }
+        Self { url: DEFAULT_LAKE.to_owned(), commit_secs: 60 }
     }
 }
 
-/// `[log]`: what becomes part of the log.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// The embedded log when none is named.
+pub const DEFAULT_LOG: &str = "./peerscope-log";
+
+/// `[log]`: what becomes part of the log, and where it lies.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `ours`: routes that touch a registered prefix or pass a watched AS; `all`: every route.
     pub keep: Keep,
+    /// Folder of the embedded log, relative to the configuration.
+    pub path: PathBuf,
+    /// Number of its partitions; fixed when it is made.
+    pub partitions: u32,
+    /// Bytes at which a segment is closed.
+    pub segment_bytes: u64,
+    /// Bytes of the whole log at most.
+    pub bytes_max: u64,
+    /// What is further behind gives rows only: it changes no routing state and no finding.
+    pub backfill_after_secs: u32,
+    /// Longest drain after a stop.
+    pub shutdown_secs: u32,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            keep: Keep::default(),
+            path: PathBuf::from(DEFAULT_LOG),
+            partitions: 1,
+            segment_bytes: 256 << 20,
+            bytes_max: 64 << 30,
+            backfill_after_secs: 86_400,
+            shutdown_secs: 30,
+        }
+    }
+}
+
+impl LogConfig {
+    /// What is wrong with the values, if anything.
+    fn check(&self) -> Result<(), &'static str> {
+        if !(1..=1_024).contains(&self.partitions) {
+            Err("partitions is between 1 and 1024")
+        } else if self.segment_bytes < 1 << 20 {
+            Err("segment_bytes is at least 1048576")
+        } else if self.bytes_max < self.segment_bytes {
+            Err("bytes_max is at least segment_bytes")
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// `[reference]`: slow facts, all optional, paths relative to the configuration.

@@ -118,6 +118,16 @@ impl Detector {
         Self { options, ..Self::default() }
     }
 
+    /// Other settings count from here on.
+    pub fn configure(&mut self, options: DetectOptions) {
+        self.options = options;
+    }
+
+    /// Forgets everything: connections have other numbers from here on.
+    pub fn restart(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.options));
+    }
+
     /// The log begins: without a table dump, learning ends a while after this.
     pub fn begin(&mut self, log_time: Timestamp) {
         self.baseline.begin(log_time);

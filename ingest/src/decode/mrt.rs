@@ -200,6 +200,15 @@ impl RawAddress {
     }
 }
 
+impl From<IpAddr> for RawAddress {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self { bits: address.to_bits().into(), family: Family::Ipv4 },
+            IpAddr::V6(address) => Self { bits: address.to_bits(), family: Family::Ipv6 },
+        }
+    }
+}
+
 #[inline]
 pub(super) fn read_asn(input: &mut Cursor<'_>, width: AsnWidth) -> Result<Asn, DecodeError> {
     match width {

@@ -2,10 +2,13 @@
 //! hold the decoders against it.
 //!
 //! [`bgp`] makes UPDATEs (RFC 4271, 4760), [`mrt`] the records around them and tables (RFC 6396).
-//! Always four-octet AS numbers, never path identifiers, one MRT form of each thing.
+//! Always four-octet AS numbers, never path identifiers, one MRT form of each thing. [`bmp`] makes
+//! what a router reports (RFC 7854), [`open`] the OPENs in it.
 
 pub mod bgp;
+pub mod bmp;
 pub mod mrt;
+pub mod open;
 
 #[cfg(test)]
 mod tests {

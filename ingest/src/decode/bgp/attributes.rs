@@ -249,6 +249,7 @@ pub struct Attributes<'a> {
     raw: &'a [u8],
     width: AsnWidth,
     has_mp: bool,
+    is_stripped: bool,
     disposition: Disposition,
 }
 
@@ -271,7 +272,21 @@ impl<'a> Attributes<'a> {
     #[inline]
     #[must_use]
     pub const fn new(width: AsnWidth) -> Self {
-        Self { raw: &[], width, has_mp: false, disposition: Disposition::Accepted }
+        let disposition = Disposition::Accepted;
+        Self { raw: &[], width, has_mp: false, is_stripped: false, disposition }
+    }
+
+    /// Leaves out the first number of the path from now on: the sender of the message put it there.
+    #[inline]
+    pub(crate) const fn strip(&mut self) {
+        self.is_stripped = true;
+    }
+
+    /// Whether the first number of the path is left out: equal bytes then mean another path.
+    #[inline]
+    #[must_use]
+    pub const fn is_stripped(&self) -> bool {
+        self.is_stripped
     }
 
     /// What RFC 7606 makes of the message.
@@ -347,10 +362,11 @@ impl<'a> Attributes<'a> {
         }
         // RFC 6793 §4.2.3: an old speaker has aggregated anew, so what is behind it is stale.
         let is_stale = is_old_aggregator && has_as4_aggregator;
-        match as4_path.filter(|_| !is_stale) {
+        let path = match as4_path.filter(|_| !is_stale) {
             Some(as4_path) => PathView::merged(path, as4_path),
             None => PathView::new(path, self.width),
-        }
+        };
+        if self.is_stripped { path.stripped() } else { path }
     }
 
     /// First sound `AS_PATH`, and what decides how `AS4_PATH` is merged into it.
