@@ -64,13 +64,14 @@ async fn listener() {
 /// Two routers and a listener, gone at the end.
 struct Lab {
     folder: tempfile::TempDir,
-    kind: &'static str,
+    /// Begins the names of its namespaces: no other lab has it.
+    name: String,
     listener: Option<Child>,
 }
 
 impl Lab {
     /// The lab, unless something is missing: that fails a run for merging and skips any other.
-    fn of(kind: &'static str) -> Option<Self> {
+    fn of(kind: &str, test: &str) -> Option<Self> {
         let is_there = |path: &str| Path::new(path).exists();
         let parts = ["/usr/lib/frr/bgpd", "/usr/bin/vtysh", "/usr/bin/gobgpd", "/sbin/ip"];
         let is_root = fs::metadata("/proc/self")
@@ -81,7 +82,8 @@ impl Lab {
             eprintln!("skipped: {told}");
             return None;
         }
-        let lab = Self { folder: tempfile::tempdir().unwrap(), kind, listener: None };
+        let name = format!("ps{}{test}", std::process::id());
+        let lab = Self { folder: tempfile::tempdir().unwrap(), name, listener: None };
         fs::create_dir(lab.heard()).unwrap();
         lab.routers(&["up", kind]);
         Some(lab)
@@ -97,7 +99,7 @@ impl Lab {
         command
             .args(arguments)
             .env("ROUTERS_DIR", self.folder.path().join("routers"))
-            .env("ROUTERS_NAME", format!("ps-{}-", self.kind))
+            .env("ROUTERS_NAME", &self.name)
             .env("BMP_PORT", PORT.to_string())
             .stdin(Stdio::null());
         command
@@ -288,7 +290,7 @@ fn scenario(lab: &mut Lab) -> Stream {
 
 #[test]
 fn frr_is_heard_from_its_first_word_to_its_death() {
-    let Some(mut lab) = Lab::of("frr") else { return };
+    let Some(mut lab) = Lab::of("frr", "a") else { return };
     let heard = scenario(&mut lab);
 
     // Peer Down before any Peer Up, of a neighbour that was never up: BGP id 0.0.0.0.
@@ -313,7 +315,7 @@ fn frr_is_heard_from_its_first_word_to_its_death() {
 
 #[test]
 fn gobgp_is_heard_from_its_first_word_to_its_death() {
-    let Some(mut lab) = Lab::of("gobgp") else { return };
+    let Some(mut lab) = Lab::of("gobgp", "b") else { return };
     let heard = scenario(&mut lab);
 
     // Loc-RIB routes (peer type 3, address 0.0.0.0) without a Peer Up of their own.
@@ -331,7 +333,7 @@ fn gobgp_is_heard_from_its_first_word_to_its_death() {
 
 #[test]
 fn a_router_that_was_hung_up_on_comes_again_and_tells_its_table() {
-    let Some(mut lab) = Lab::of("frr") else { return };
+    let Some(mut lab) = Lab::of("frr", "c") else { return };
     lab.listen();
     lab.routers(&["established"]);
     lab.routers(&["announce", "192.0.2.0/24"]);
