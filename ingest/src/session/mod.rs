@@ -30,7 +30,8 @@ pub trait RouteSink {
     fn end_of_rib(&mut self, _time: Timestamp, _peer: u32, _family: Family) {}
 }
 
-/// One UPDATE, or one route of a table. Its lists were read to the end before, so walking them
+/// One UPDATE, or one route of a table. An UPDATE that announces prefixes with two next hops, some
+/// in the field NLRI and some in `MP_REACH_NLRI`, is two of them. Its lists were read to the end before, so walking them
 /// cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateView<'a> {
@@ -38,6 +39,8 @@ pub struct UpdateView<'a> {
     pub time: Timestamp,
     /// Who sent it: an id of the session's [`PeerTable`].
     pub peer: u32,
+    /// Whom the ids of the session mean.
+    pub peers: &'a PeerTable,
     /// Whether it is a route of a table rather than a change.
     pub is_snapshot: bool,
     /// What it says of its announced prefixes, decoded when asked.

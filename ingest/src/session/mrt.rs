@@ -19,7 +19,7 @@ use schemas::time::Timestamp;
 use super::Routes;
 use super::peers::{ListMemory, PeerTable};
 pub use super::{Action, RouteSink, UpdateView};
-use crate::decode::bgp::{AsnWidth, Attributes, Message, MpList, NlriList, UpdateBody, Walk};
+use crate::decode::bgp::{AsnWidth, Attributes, Message, MpList, NlriList, UpdateBody, Walk, code};
 use crate::decode::mrt::{Bgp4mp, Bgp4mpContent, MrtRecord, RawAddress, kind};
 use crate::decode::tables::{Rib, TableDump, read_peer_index_table};
 use crate::decode::{Cursor, DecodeError};
@@ -322,25 +322,27 @@ impl MrtSession {
         self.counts.add_path_guesses += guesses;
         self.counts.other_families += u64::from(walk.other_families);
         if announcements + withdrawals == 0 {
-            return Ok(match parts.end_of_rib(&walk) {
-                Some(family) => {
-                    sink.end_of_rib(time, peer, family);
-                    RecordKind::EndOfRib
-                }
-                None => RecordKind::Update,
-            });
+            return Ok(tell_end_of_rib(parts.end_of_rib(&walk), time, peer, sink));
         }
         let disposition = attributes.disposition();
         self.counts.hand_over(disposition, announcements, withdrawals);
+        let has_two_hops = !parts.announced.is_empty() && walk.reach.is_some();
+        attributes.take_mp_hop(walk.reach.is_some() && !has_two_hops);
         let (attributes, routes) = (&attributes, Routes::Lists(&lists));
-        sink.update(&UpdateView {
+        let update = UpdateView {
             time,
             peer,
+            peers: &self.peers,
             is_snapshot: false,
             attributes,
             disposition,
             routes,
-        });
+        };
+        if has_two_hops {
+            tell_in_two(&update, &lists, sink);
+        } else {
+            sink.update(&update);
+        }
         Ok(RecordKind::Update)
     }
 
@@ -405,12 +407,14 @@ impl MrtSession {
         let (mut walk, mut attributes) = (Walk::default(), Attributes::new(width));
         match walk.read(block, true, &mut attributes) {
             Ok(()) => {
+                attributes.take_mp_hop(walk.has(code::MP_REACH_NLRI));
                 let attributes = &attributes;
                 let disposition = attributes.disposition();
                 self.counts.hand_over(disposition, 1, 0);
                 sink.update(&UpdateView {
                     time,
                     peer,
+                    peers: &self.peers,
                     is_snapshot: true,
                     attributes,
                     disposition,
@@ -419,5 +423,37 @@ impl MrtSession {
             }
             Err(error) => self.counts.refuse(&error),
         }
+    }
+}
+
+/// Tells the end of a table, if an UPDATE without prefixes is one.
+fn tell_end_of_rib(
+    family: Option<Family>,
+    time: Timestamp,
+    peer: u32,
+    sink: &mut impl RouteSink,
+) -> RecordKind {
+    match family {
+        Some(family) => {
+            sink.end_of_rib(time, peer, family);
+            RecordKind::EndOfRib
+        }
+        None => RecordKind::Update,
+    }
+}
+
+/// Hands over an UPDATE with prefixes in both NLRI and `MP_REACH_NLRI`: each has a next hop of its
+/// own (RFC 4760 §3).
+#[cold]
+fn tell_in_two(update: &UpdateView<'_>, lists: &[NlriList<'_>; 4], sink: &mut impl RouteSink) {
+    const NONE: NlriList<'_> = NlriList::EMPTY;
+    let [withdrawn, unreach, announced, reach] = *lists;
+    let classic = [withdrawn, unreach, announced, NONE];
+    sink.update(&UpdateView { routes: Routes::Lists(&classic), ..*update });
+    if !reach.is_empty() {
+        let mut attributes = *update.attributes;
+        attributes.take_mp_hop(true);
+        let routes = Routes::Lists(&[NONE, NONE, NONE, reach]);
+        sink.update(&UpdateView { attributes: &attributes, routes, ..*update });
     }
 }
