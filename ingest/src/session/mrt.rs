@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::peers::{ListMemory, PeerTable};
 use super::update::{AddPath, Envelope, UpdateCounts, UpdateKind};
 use super::{RouteSink, Routes, SessionEvent};
-use crate::decode::bgp::{AsnWidth, Attributes, Message, Walk};
+use crate::decode::bgp::{AsnWidth, Attributes, Message, Walk, code};
 use crate::decode::mrt::{Bgp4mp, Bgp4mpContent, MrtRecord, RawAddress, kind};
 use crate::decode::tables::{Rib, TableDump, read_peer_index_table};
 use crate::decode::{Cursor, DecodeError};
@@ -396,6 +396,7 @@ impl MrtSession {
         let (mut walk, mut attributes) = (Walk::default(), Attributes::new(width));
         match walk.read(block, true, &mut attributes) {
             Ok(()) => {
+                attributes.take_mp_hop(walk.has(code::MP_REACH_NLRI));
                 let envelope = Envelope {
                     time,
                     router_time: None,
