@@ -95,7 +95,7 @@ pub fn check(bytes: &[u8]) {
     let all = told(&mut session, subtype, body);
     let elements: usize = all.iter().map(|told| told.routes.len()).sum();
     assert!(elements <= body.len());
-    assert_eq!(session.counts().elements(), elements as u64);
+    assert_eq!(session.counts().updates.elements(), elements as u64);
     for told in &all {
         is_the_same_after_the_wire(told);
     }
@@ -135,7 +135,7 @@ fn is_the_same_after_the_wire(first: &Told) {
     for message in &messages {
         again.extend(told(&mut session, if has_path_ids { 9 } else { 4 }, &message[19..]));
     }
-    if session.counts().add_path_guesses > 0 {
+    if session.counts().updates.add_path_guesses > 0 {
         return; // a list that reads better with path identifiers, by chance
     }
     let sorted = |told: &[&Told]| {

@@ -43,7 +43,7 @@ pub fn check(bytes: &[u8]) {
     let elements: usize = listener.told.iter().map(|told| told.routes.len()).sum();
     assert!(elements <= bytes.len());
     let counts = session.counts();
-    assert_eq!(counts.elements(), elements as u64);
+    assert_eq!(counts.updates.elements(), elements as u64);
     let mut stream = MrtStream::new(Pieces(bytes));
     for want in records {
         let got = stream.load().expect("the whole has it").expect("the whole has it");

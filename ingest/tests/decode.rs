@@ -140,7 +140,7 @@ fn real_files_hold_the_elements_that_others_count() {
         let (mut session, mut tally) = (session(), Tally::default());
         replay(&load(&folder.join(name)), &mut session, &mut tally);
         let counts = session.counts();
-        if (tally.elements, counts.elements(), counts.refused.len()) != (*want, *want, 0) {
+        if (tally.elements, counts.updates.elements(), counts.refused.len()) != (*want, *want, 0) {
             wrong.push(format!("{name}: want {want}, got {} {counts:?}", tally.elements));
         }
     }
@@ -163,7 +163,7 @@ fn a_default_route_in_front_of_others_is_no_path_identifier() {
         let got = tally.routes.iter().map(|(_, prefix, _)| prefix.length());
         assert_eq!(got.collect::<Vec<_>>(), want.collect::<Vec<u8>>(), "{name}");
         assert!(tally.routes.iter().all(|(_, _, path_id)| path_id.is_none()));
-        assert_eq!(session.counts().add_path_guesses, 0);
+        assert_eq!(session.counts().updates.add_path_guesses, 0);
         probes += 1;
     }
     assert_eq!(probes, 6);

@@ -210,7 +210,7 @@ fn read(stream: &[u8]) -> Vec<Prefix> {
             };
             rest = &rest[passed..];
         }
-        assert_eq!(session.counts().elements(), tally.elements);
+        assert_eq!(session.counts().updates.elements(), tally.elements);
     });
     assert!(held <= allowed(stream.len()), "{held} bytes for {}", stream.len());
     assert!(tally.elements <= stream.len() as u64);

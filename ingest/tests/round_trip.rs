@@ -59,7 +59,7 @@ fn read(mut bytes: &[u8]) -> Told {
         session.record(&record, &mut told).unwrap();
         bytes = &bytes[used..];
     }
-    assert_eq!(session.counts().add_path_guesses, 0);
+    assert_eq!(session.counts().updates.add_path_guesses, 0);
     told
 }
 

@@ -255,7 +255,9 @@ fn versioned(
     let last = known.map_or(0, |position| position.next_offset);
     let is_new = known.is_none_or(|position| position.session != hash(registry, settings));
     let version = u32::try_from(last + u64::from(is_new)).unwrap_or(u32::MAX);
-    (Arc::new(Registry { version, ..Registry::clone(registry) }), is_new)
+    let mut registry = Registry::clone(registry);
+    registry.version = version;
+    (Arc::new(registry), is_new)
 }
 
 /// One input's word goes to its streams.

@@ -110,11 +110,7 @@ fn told(folder: &Path) -> Vec<String> {
 
 /// A peer up and two announcements, one of them ours; cut into pieces of `bytes`.
 fn says(bytes: usize) -> Vec<Word> {
-    let peer = Peer {
-        address: "192.0.2.1".parse().unwrap(),
-        asn: Asn(64_500),
-        ..Peer::default()
-    };
+    let peer = Peer::global("192.0.2.1".parse().unwrap(), Asn(64_500), Timestamp(0));
     let mut all = Vec::new();
     bmp::initiation(&mut all, "", "edge1");
     for prefix in ["192.0.2.0/24", "198.51.100.0/24"] {

@@ -124,9 +124,9 @@ pub fn read(path: &Path, mut f: impl FnMut(Record<'_>)) -> Sums {
             let rose = [
                 ("refused", sum(&after.refused) > sum(&before.refused)),
                 ("skipped", after.skipped != before.skipped),
-                ("add_path", after.add_path_guesses > before.add_path_guesses),
-                ("attribute_discard", after.attribute_discard > before.attribute_discard),
-                ("treat_as_withdraw", after.treat_as_withdraw > before.treat_as_withdraw),
+                ("add_path", after.updates.add_path_guesses > before.updates.add_path_guesses),
+                ("attribute_discard", after.updates.attribute_discard > before.updates.attribute_discard),
+                ("treat_as_withdraw", after.updates.treat_as_withdraw > before.updates.treat_as_withdraw),
             ];
             remarks.extend(rose.iter().filter(|(_, rose)| *rose).map(|(name, _)| *name));
             for (time, peer, states) in sink.states.drain(..) {
