@@ -127,7 +127,7 @@ impl FileStream {
             }
             Some(FileKind::RisLive) => Content::RisLive(Box::default()),
             Some(FileKind::Rtt(format)) => Content::Rtt(format),
-            Some(FileKind::Pcap) | None => {
+            Some(FileKind::Capture | FileKind::OpenBmp) | None => {
                 self.note(|| "nothing that a followed file can hold".to_owned());
                 Content::Other
             }

@@ -182,8 +182,10 @@ impl<C: Fn() -> Timestamp> Live<C> {
         let until = Timestamp(self.second * MICROS_PER_SEC);
         for (until, inputs) in self.inputs.progress(until) {
             let inputs = &inputs;
-            let tick = |_: &mut _| Control::Tick { inputs: inputs.clone(), until };
-            self.intake.batcher.broadcast(self.now, tick)?;
+            self.intake.batcher.broadcast(self.now, |_| Control::Tick {
+                inputs: inputs.clone(),
+                until,
+            })?;
         }
         if self.now.secs_since(self.committed) >= i64::from(self.commit_secs) {
             self.commit()?;
