@@ -243,6 +243,21 @@ impl Registry {
             .map_or(0, |connection| shard_of(connection.group().as_bytes(), partitions))
     }
 
+    /// The shard that makes the rows of a prefix: that of its longest registered match (of several
+    /// the lowest), else that of the prefix itself.
+    #[must_use]
+    pub fn writing_shard(&self, prefix: &Prefix, partitions: u32) -> u32 {
+        if partitions <= 1 {
+            return 0;
+        }
+        let mut covering =
+            self.touches(prefix).take_while(|t| t.relation != Relation::LessSpecific);
+        let Some(first) = covering.next() else { return Self::shard_of_prefix(prefix, partitions) };
+        let equal = covering.take_while(|touch| touch.owner.prefix == first.owner.prefix);
+        let shards = equal.map(|touch| self.shard(touch.owner.connection, partitions));
+        shards.fold(self.shard(first.owner.connection, partitions), u32::min)
+    }
+
     /// The shard of a prefix that no connection owns.
     #[must_use]
     pub fn shard_of_prefix(prefix: &Prefix, partitions: u32) -> u32 {
