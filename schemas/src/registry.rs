@@ -289,6 +289,9 @@ impl Registry {
     /// registered match (of several owners the lowest), else of the hash of the prefix.
     #[must_use]
     pub fn writing_shard(&self, domain: &str, prefix: &Prefix, partitions: u32) -> u32 {
+        if partitions <= 1 {
+            return 0;
+        }
         match self.owners_of_prefix(domain, prefix) {
             Some((_, owners)) => owners.iter().map(|id| self.shard(*id, partitions)).min(),
             None => None,

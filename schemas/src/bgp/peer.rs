@@ -39,6 +39,13 @@ impl RibView {
             Self::LocRib => "loc_rib",
         }
     }
+
+    /// Whether its routes are what a peer announces. Else they are what the router itself uses or
+    /// announces, and say nothing of what others believe.
+    #[must_use]
+    pub const fn is_adj_rib_in(self) -> bool {
+        matches!(self, Self::AdjRibInPre | Self::AdjRibInPost)
+    }
 }
 
 /// A BGP peer as its collector names it. Two of them are the same peer when all of this is equal,
