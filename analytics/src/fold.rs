@@ -102,6 +102,7 @@ struct Chains {
     route_updates: Chain<tables::RouteUpdateRow>,
     latency: Chain<tables::LatencyRow>,
     sessions: Chain<tables::SessionRow>,
+    rib: Chain<tables::RibRow>,
     ledger: Chain<tables::LedgerRow>,
     connections: Chain<tables::ConnectionRow>,
 }
@@ -113,6 +114,7 @@ impl Chains {
             route_updates: Chain::new(tables::ROUTE_UPDATES, store, log, partition),
             latency: Chain::new(tables::LATENCY, store, log, partition),
             sessions: Chain::new(tables::SESSIONS, store, log, partition),
+            rib: Chain::new(tables::RIB, store, log, partition),
             ledger: Chain::new(tables::LEDGER, store, log, partition),
             connections: Chain::new(tables::CONNECTIONS, store, log, partition),
         }
@@ -123,6 +125,7 @@ impl Chains {
         self.route_updates.take(&mut rows.route_updates, position)?;
         self.latency.take(&mut rows.latency, position)?;
         self.sessions.take(&mut rows.sessions, position)?;
+        self.rib.take(&mut rows.rib, position)?;
         self.ledger.take(&mut rows.ledger, position)?;
         self.connections.take(&mut rows.connections, position)
     }
@@ -132,6 +135,7 @@ impl Chains {
             ("route_updates".to_owned(), self.route_updates.finish(position, is_first)?),
             ("latency".to_owned(), self.latency.finish(position, is_first)?),
             ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
+            ("rib".to_owned(), self.rib.finish(position, is_first)?),
             ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
             ("connections".to_owned(), self.connections.finish(position, is_first)?),
         ]))
@@ -230,7 +234,6 @@ fn empty_tables(folding: &Folding, position: Position) -> Result<(), LakeError> 
         LATENCY_1H: LatencyRow,
         LATENCY_1D: LatencyRow,
         VISIBILITY: VisibilityRow,
-        RIB: RibRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,
         FEED_GAPS: FeedGapRow,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
-use schemas::tables::{ConnectionRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text};
+use schemas::tables::{
+    ConnectionRow, LatencyRow, LedgerRow, RibRow, RouteUpdateRow, SessionRow, Text,
+};
 use schemas::time::Timestamp;
 
 use crate::latency::window::{LatencyWindow, WINDOW_SECS};
@@ -19,6 +21,8 @@ pub struct Rows {
     pub latency: Vec<LatencyRow>,
     /// `sessions`
     pub sessions: Vec<SessionRow>,
+    /// `rib`
+    pub rib: Vec<RibRow>,
     /// `ledger`
     pub ledger: Vec<LedgerRow>,
     /// `connections`

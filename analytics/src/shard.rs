@@ -19,7 +19,7 @@ use schemas::time::Timestamp;
 use crate::detect::{Change, DetectOptions, Detector};
 use crate::latency::window::{LatencyOptions, LatencyWindow, Sample, SeriesKey, Windows};
 use crate::reference::Reference;
-use crate::rib::{Rib, RouteChange};
+use crate::rib::{Rib, RouteChange, snapshot};
 use crate::rows::{self, Rows};
 
 /// Settings of a fold.
@@ -38,6 +38,7 @@ pub struct Shard {
     registry: Option<Arc<Registry>>,
     reference: Arc<Reference>,
     rib: Rib,
+    hours: snapshot::Hours,
     detector: Detector,
     windows: Windows,
     closed: Vec<LatencyWindow>,
@@ -67,6 +68,7 @@ impl Shard {
             registry: None,
             reference,
             rib: Rib::default(),
+            hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone()),
             windows: Windows::new(options.latency.clone()),
             closed: Vec::new(),
@@ -108,7 +110,12 @@ impl Shard {
         self.write_windows();
         let refused = std::mem::take(&mut self.detector.cases_refused);
         let late = std::mem::take(&mut self.late);
-        let limits = [("latency windows", late, "late"), ("findings", refused, "cases_max")];
+        let routes = std::mem::take(&mut self.rib.refused);
+        let limits = [
+            ("latency windows", late, "late"),
+            ("findings", refused, "cases_max"),
+            ("routing state", routes, "routes_max"),
+        ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
             self.rows.ledger.push(LedgerRow {
                 late: count,
@@ -196,6 +203,7 @@ impl Shard {
                 self.registry = Some(Arc::clone(registry));
             }
             Control::Tick { inputs, until } => {
+                self.write_rib(log_time);
                 self.windows.passed(inputs, *until, &mut self.closed);
                 self.write_windows();
             }
@@ -226,10 +234,12 @@ impl Shard {
         if self.partition == 0 {
             self.rows.sessions.push(session_row(told, &registry));
         }
-        if told.state != PeerState::Down {
-            return;
-        }
         let peer = self.rib.peer_id(told.header);
+        match told.state {
+            PeerState::Up => return self.rib.up(peer),
+            PeerState::Down => {}
+            PeerState::Other(_) => return,
+        }
         for (prefix, path_id) in self.rib.held_by(peer) {
             let route: RouteChange = self.rib.apply(peer, prefix, path_id, None);
             let change = Change {
@@ -248,6 +258,15 @@ impl Shard {
             };
             self.judge(&change, &registry);
         }
+    }
+
+    /// Writes what is held, if a full hour has passed.
+    fn write_rib(&mut self, log_time: Timestamp) {
+        let (Some(hour), Some(registry)) = (self.hours.passed(log_time), &self.registry) else {
+            return;
+        };
+        let shard = (self.partition, self.partitions);
+        self.rows.rib.extend(snapshot::rows(&self.rib, registry, shard, hour));
     }
 
     fn write_windows(&mut self) {

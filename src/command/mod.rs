@@ -7,6 +7,7 @@ pub mod demo;
 pub mod describe;
 pub mod findings;
 pub mod replay;
+pub mod rib;
 pub mod sql;
 mod story;
 mod table;
@@ -66,6 +67,8 @@ enum Command {
     Sql(sql::Sql),
     /// What the detectors found
     Findings(findings::Findings),
+    /// The routes held for a prefix, now or then, by peer
+    Rib(rib::Rib),
     /// Validate configuration and reference data
     Check(check::Check),
     /// Tables, configuration, rules and DDL as text
@@ -176,6 +179,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
             done.map(|()| Ended::Well)
         }
         Command::Findings(findings) => findings.run(&global),
+        Command::Rib(rib) => rib.run(&global),
         Command::Check(check) => check.run(&global),
         Command::Describe(describe) => describe.run(),
         Command::Completions(completions) => completions.run(),
