@@ -107,6 +107,7 @@ struct Chains {
     route_updates: Chain<tables::RouteUpdateRow>,
     latency: Chain<tables::LatencyRow>,
     sessions: Chain<tables::SessionRow>,
+    rib: Chain<tables::RibRow>,
     ledger: Chain<tables::LedgerRow>,
     connections: Chain<tables::ConnectionRow>,
     feed_gaps: Chain<tables::FeedGapRow>,
@@ -119,6 +120,7 @@ impl Chains {
             route_updates: Chain::new(tables::ROUTE_UPDATES, store, log, partition),
             latency: Chain::new(tables::LATENCY, store, log, partition),
             sessions: Chain::new(tables::SESSIONS, store, log, partition),
+            rib: Chain::new(tables::RIB, store, log, partition),
             ledger: Chain::new(tables::LEDGER, store, log, partition),
             connections: Chain::new(tables::CONNECTIONS, store, log, partition),
             feed_gaps: Chain::new(tables::FEED_GAPS, store, log, partition),
@@ -130,6 +132,7 @@ impl Chains {
         self.route_updates.take(&mut rows.route_updates, position)?;
         self.latency.take(&mut rows.latency, position)?;
         self.sessions.take(&mut rows.sessions, position)?;
+        self.rib.take(&mut rows.rib, position)?;
         self.ledger.take(&mut rows.ledger, position)?;
         self.connections.take(&mut rows.connections, position)?;
         self.feed_gaps.take(&mut rows.feed_gaps, position)
@@ -139,6 +142,7 @@ impl Chains {
         self.route_updates.roll(position, is_first)?;
         self.latency.roll(position, is_first)?;
         self.sessions.roll(position, is_first)?;
+        self.rib.roll(position, is_first)?;
         self.ledger.roll(position, is_first)?;
         self.connections.roll(position, is_first)?;
         self.feed_gaps.roll(position, is_first)
@@ -149,6 +153,7 @@ impl Chains {
             ("route_updates".to_owned(), self.route_updates.committed),
             ("latency".to_owned(), self.latency.committed),
             ("sessions".to_owned(), self.sessions.committed),
+            ("rib".to_owned(), self.rib.committed),
             ("ledger".to_owned(), self.ledger.committed),
             ("connections".to_owned(), self.connections.committed),
             ("feed_gaps".to_owned(), self.feed_gaps.committed),
@@ -160,6 +165,7 @@ impl Chains {
             ("route_updates".to_owned(), self.route_updates.finish(position, is_first)?),
             ("latency".to_owned(), self.latency.finish(position, is_first)?),
             ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
+            ("rib".to_owned(), self.rib.finish(position, is_first)?),
             ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
             ("connections".to_owned(), self.connections.finish(position, is_first)?),
             ("feed_gaps".to_owned(), self.feed_gaps.finish(position, is_first)?),
@@ -327,7 +333,6 @@ fn empty_tables(
         LATENCY_1H: LatencyRow,
         LATENCY_1D: LatencyRow,
         VISIBILITY: VisibilityRow,
-        RIB: RibRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,
         ALERT_DELIVERIES: AlertDeliveryRow,

@@ -19,7 +19,7 @@ use schemas::time::Timestamp;
 use crate::detect::{Change, DetectOptions, Detector};
 use crate::latency::window::{LatencyOptions, LatencyWindow, Sample, SeriesKey, Windows};
 use crate::reference::Reference;
-use crate::rib::{Rib, RouteChange};
+use crate::rib::{Fallen, Rib, snapshot};
 use crate::rows::{self, Rows};
 
 /// Settings of a fold.
@@ -51,6 +51,7 @@ pub struct Shard {
     registry: Option<Arc<Registry>>,
     reference: Arc<Reference>,
     rib: Rib,
+    hours: snapshot::Hours,
     detector: Detector,
     windows: Windows,
     closed: Vec<LatencyWindow>,
@@ -83,6 +84,7 @@ impl Shard {
             registry: None,
             reference,
             rib: Rib::default(),
+            hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone()),
             windows: Windows::new(options.latency.clone()),
             closed: Vec::new(),
@@ -127,7 +129,12 @@ impl Shard {
         self.write_windows();
         let refused = std::mem::take(&mut self.detector.cases_refused);
         let late = std::mem::take(&mut self.late);
-        let limits = [("latency windows", late, "late"), ("findings", refused, "cases_max")];
+        let routes = std::mem::take(&mut self.rib.refused);
+        let limits = [
+            ("latency windows", late, "late"),
+            ("findings", refused, "cases_max"),
+            ("routing state", routes, "routes_max"),
+        ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
             self.rows.ledger.push(LedgerRow {
                 late: count,
@@ -225,6 +232,7 @@ impl Shard {
             Control::Commit => {}
             Control::Stale { collector, event_time: _ } => self.rib.stale_all(collector),
             Control::Tick { inputs, until } => {
+                self.write_rib(log_time);
                 self.windows.passed(inputs, *until, &mut self.closed);
                 self.write_windows();
             }
@@ -285,12 +293,18 @@ impl Shard {
         if self.partition == 0 {
             self.rows.sessions.push(session_row(told, &registry));
         }
-        if is_backfill || told.state != PeerState::Down {
+        if is_backfill {
             return;
         }
         let peer = self.rib.peer_id(told.header);
-        for (prefix, path_id) in self.rib.held_by(peer) {
-            let route: RouteChange = self.rib.apply(peer, prefix, path_id, None);
+        let fallen = match told.state {
+            PeerState::Up => return self.rib.up(peer),
+            PeerState::Stale => return self.rib.stale(peer),
+            PeerState::Other(_) => return,
+            PeerState::EndOfRib(family) => self.rib.end_of_rib(peer, family),
+            PeerState::Down => self.rib.withdraw_all(peer),
+        };
+        for Fallen { prefix, path_id, route } in fallen {
             let change = Change {
                 log_time,
                 time: told.time,
@@ -307,6 +321,15 @@ impl Shard {
             };
             self.judge(&change, &registry);
         }
+    }
+
+    /// Writes what is held, if a full hour has passed.
+    fn write_rib(&mut self, log_time: Timestamp) {
+        let (Some(hour), Some(registry)) = (self.hours.passed(log_time), &self.registry) else {
+            return;
+        };
+        let shard = (self.partition, self.partitions);
+        self.rows.rib.extend(snapshot::rows(&self.rib, registry, shard, hour));
     }
 
     fn write_windows(&mut self) {

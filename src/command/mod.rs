@@ -7,6 +7,7 @@ pub mod demo;
 pub mod describe;
 pub mod findings;
 pub mod replay;
+pub mod rib;
 pub mod run;
 pub mod sql;
 mod story;
@@ -72,6 +73,8 @@ enum Command {
     Findings(findings::Findings),
     /// What enters the log of a running service, as it comes
     Tap(tap::Tap),
+    /// The routes held for a prefix, now or then, by peer
+    Rib(rib::Rib),
     /// Validate configuration and reference data
     Check(check::Check),
     /// Tables, configuration, rules and DDL as text
@@ -189,6 +192,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         }
         Command::Findings(findings) => findings.run(&global),
         Command::Tap(tap) => tap.run(&global),
+        Command::Rib(rib) => rib.run(&global),
         Command::Check(check) => check.run(&global),
         Command::Describe(describe) => describe.run(),
         Command::Completions(completions) => completions.run(),

@@ -23,7 +23,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemas::bgp::{Family, PathAttributes, PeerHeader, Prefix};
-use schemas::connection::PUBLIC_ROUTING_DOMAIN;
 
 use attributes::AttributeTable;
 use column::{Held, Routes};
@@ -235,11 +234,21 @@ impl Rib {
             Family::Ipv6 => named(&self.ipv6, held.ipv6.iter().filter(|route| route.is_stale)),
         };
         stale.sort_unstable();
+        self.withdraw(peer, stale)
+    }
+
+    /// A session is down: everything that its peer held falls.
+    pub fn withdraw_all(&mut self, peer: PeerId) -> Vec<Fallen> {
+        let held = self.held_by(peer);
+        self.withdraw(peer, held)
+    }
+
+    fn withdraw(&mut self, peer: PeerId, routes: Vec<(Prefix, Option<u32>)>) -> Vec<Fallen> {
         let fall = |(prefix, path_id)| {
             let route = self.apply(peer, prefix, path_id, None);
             Fallen { prefix, path_id, route }
         };
-        stale.into_iter().map(fall).collect()
+        routes.into_iter().map(fall).collect()
     }
 
     /// Whether the Internet shows exactly this prefix: whether a peer of this routing domain announces
