@@ -8,6 +8,37 @@ type Key = (&'static str, &'static str, &'static str, &'static str, &'static str
 const KEYS: &[Key] = &[
     ("[lake]", "url", "text", "`./lake`", "folder of the lake, or `file:///...`"),
     (
+        "[lake]",
+        "commit_secs",
+        "number",
+        "`60`",
+        "a running service closes its files after this long; findings have a file of their own each second that has some",
+    ),
+    (
+        "[log]",
+        "path",
+        "folder",
+        "`./peerscope-log`",
+        "the embedded log of a running service, on a local disk",
+    ),
+    ("[log]", "partitions", "number", "`1`", "partitions of the log; fixed when it is made"),
+    ("[log]", "segment_bytes", "number", "`268435456`", "bytes at which a segment is closed"),
+    (
+        "[log]",
+        "bytes_max",
+        "number",
+        "`68719476736`",
+        "bytes of the whole log at most; at the bound the service stops with a word, nothing is lost in silence",
+    ),
+    (
+        "[log]",
+        "backfill_after_secs",
+        "number",
+        "`86400`",
+        "what a running service reads that is further behind gives rows only: no routing state, no finding",
+    ),
+    ("[log]", "shutdown_secs", "number", "`30`", "longest drain after SIGTERM"),
+    (
         "[log]",
         "keep",
         "`ours`, `all`",
