@@ -182,7 +182,7 @@ impl MrtSession {
         id
     }
 
-    #[inline]
+    #[inline(always)]
     fn bgp4mp(
         &mut self,
         record: &MrtRecord<'_>,
@@ -210,6 +210,7 @@ impl MrtSession {
     }
 
     /// A record of type 5: no BGP header, one subtype for each kind of message.
+    #[inline(never)]
     fn legacy(
         &mut self,
         record: &MrtRecord<'_>,
@@ -235,7 +236,7 @@ impl MrtSession {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn update(
         &mut self,
         time: Timestamp,
@@ -293,6 +294,7 @@ impl MrtSession {
     }
 
     /// A damaged table keeps the peers before the damage: the table before it means other peers.
+    #[inline(never)]
     fn peer_index_table(&mut self, record: &MrtRecord<'_>) -> Result<RecordKind, DecodeError> {
         let mut index_table = std::mem::take(&mut self.index_table);
         index_table.clear();
@@ -303,6 +305,7 @@ impl MrtSession {
         result.map(|()| RecordKind::PeerIndexTable)
     }
 
+    #[inline(never)]
     fn rib(
         &mut self,
         record: &MrtRecord<'_>,
@@ -323,6 +326,7 @@ impl MrtSession {
         Ok(RecordKind::Rib)
     }
 
+    #[inline(never)]
     fn table_dump(
         &mut self,
         record: &MrtRecord<'_>,

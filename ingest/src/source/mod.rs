@@ -3,6 +3,7 @@
 //! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] and
 //! [`rtt_file`] read it record by record. [`live`] is what live sources tell the intake.
 
+mod bz2;
 pub mod discover;
 pub mod live;
 pub mod mrt_file;
