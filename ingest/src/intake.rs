@@ -62,7 +62,7 @@ impl<O: Outlet> Intake<O> {
         account: &'i mut Account,
     ) -> Recorder<'i, O> {
         let told = Told { source, offset, log_time };
-        Recorder { intake: self, told, account, failed: None }
+        Recorder { intake: self, told, records: 0, account, failed: None }
     }
 
     fn update(&mut self, update: &UpdateView<'_>, told: &Told<'_>) -> Result<Counts, LogError> {
@@ -191,19 +191,21 @@ fn shards_of(domain: Domain<'_>, prefix: &Prefix, partitions: u32, shards: &mut 
 pub struct Recorder<'i, O> {
     intake: &'i mut Intake<O>,
     told: Told<'i>,
+    /// Records that began.
+    records: u64,
     account: &'i mut Account,
-    /// Why the log takes no more.
-    pub failed: Option<LogError>,
+    failed: Option<LogError>,
 }
 
 impl<O: Outlet> Recorder<'_, O> {
-    /// What became of it.
+    /// How many records began.
     ///
     /// # Errors
     /// [`LogError::Closed`] if a partition is not read any more.
-    pub fn finish(self) -> Result<(), LogError> {
-        self.failed.map_or(Ok(()), Err)
+    pub fn finish(self) -> Result<u64, LogError> {
+        self.failed.map_or(Ok(self.records), Err)
     }
+
 }
 
 impl<O: Outlet> RouteSink for Recorder<'_, O> {
@@ -233,6 +235,13 @@ impl<O: Outlet> RouteSink for Recorder<'_, O> {
             prefixes_accepted: event.prefixes_accepted,
         });
         self.failed = told.err().or(self.failed.take());
+    }
+
+    fn next_record(&mut self) {
+        if self.records > 0 {
+            self.told.offset += 1;
+        }
+        self.records += 1;
     }
 }
 

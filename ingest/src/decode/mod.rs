@@ -8,8 +8,13 @@
 //! memory: see [`crate::session`]. What is decoded and what is not: `docs/reference/formats.md`.
 
 pub mod bgp;
+pub mod bmp;
+pub mod bmp_stats;
 pub mod cursor;
 pub mod mrt;
+pub mod openbmp;
+pub mod packet;
+pub mod ris_live;
 pub mod rtt;
 pub mod tables;
 

@@ -18,10 +18,13 @@ use schemas::time::{MICROS_PER_SEC, Timestamp};
 
 pub use super::input::InputReport;
 use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
+use super::stream_input::StreamInput;
 use crate::batcher::{Batcher, Outlet};
 use crate::intake::Intake;
+use crate::session::bmp::BmpOptions;
 use crate::session::interest::Keep;
 use crate::source::discover::{FileKind, Found};
+use crate::source::elements::Elements;
 use crate::source::open::open;
 use crate::source::rtt_file;
 
@@ -161,6 +164,7 @@ struct Merge {
 
 enum Input {
     Mrt(Box<MrtInput>),
+    Stream(Box<StreamInput>),
     Rtt(Box<RttInput>),
 }
 
@@ -168,6 +172,7 @@ impl Input {
     fn next_time(&self) -> Option<Timestamp> {
         match self {
             Self::Mrt(input) => input.next_time(),
+            Self::Stream(input) => input.next_time(),
             Self::Rtt(input) => input.next_time(),
         }
     }
@@ -176,6 +181,7 @@ impl Input {
     fn first_time(&self) -> Option<Timestamp> {
         match self {
             Self::Mrt(input) => input.next_time(),
+            Self::Stream(input) => input.next_time(),
             Self::Rtt(input) => input.next_time().or(input.latest()),
         }
     }
@@ -224,6 +230,7 @@ impl Merge {
                 self.tick(time, &mut intake.batcher)?;
                 match &mut input {
                     Input::Mrt(input) => input.append(&mut intake)?,
+                    Input::Stream(input) => input.append(&mut intake)?,
                     Input::Rtt(input) => input.append(&self.registry, &mut intake.batcher)?,
                 }
                 records += 1;
@@ -248,6 +255,9 @@ impl Merge {
                 (None, Input::Mrt(input)) => {
                     report.inputs.push(input.close(time, &mut intake.batcher)?);
                 }
+                (None, Input::Stream(input)) => {
+                    report.inputs.push(input.close(time, &mut intake.batcher)?);
+                }
                 (None, Input::Rtt(input)) => {
                     report.inputs.push(input.close(time, &mut intake.batcher)?);
                 }
@@ -266,7 +276,10 @@ impl Merge {
         }
         if self.second.is_none() {
             let registry = Arc::clone(&self.registry);
-            batcher.broadcast(time, |_| Control::Registry(Arc::clone(&registry)))?;
+            batcher.broadcast(time, |_| Control::Registry {
+                registry: Arc::clone(&registry),
+                settings: None,
+            })?;
         }
         self.second = Some(time.secs());
         let until = Timestamp(time.secs() * MICROS_PER_SEC);
@@ -287,6 +300,15 @@ fn open_input(
             let collector = options.collectors.get(&found.name).map_or("archive", String::as_str);
             let input = MrtInput::open(name, collector.into(), is_rib, reader);
             Ok((Input::Mrt(Box::new(input)), is_rib))
+        }
+        kind @ (FileKind::Bmp | FileKind::OpenBmp | FileKind::Capture | FileKind::RisLive) => {
+            let collector = options.collectors.get(&found.name).map_or("archive", String::as_str);
+            let bmp = BmpOptions::default();
+            let opened = Elements::open(kind, reader, collector.into(), &found.name, bmp);
+            let elements = opened.map_err(input_error)?.ok_or_else(|| {
+                input_error(std::io::Error::other("no reader for files of this kind"))
+            })?;
+            Ok((Input::Stream(Box::new(StreamInput::new(name, elements))), false))
         }
         FileKind::Rtt(format) => {
             let file = rtt_file::read(reader, format, &options.registry)

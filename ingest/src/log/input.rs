@@ -238,7 +238,7 @@ impl RttInput {
 }
 
 /// The account of an input goes to partition 0, which writes what goes to all.
-fn report<O: Outlet>(
+pub(super) fn report<O: Outlet>(
     source: Text,
     account: Account,
     damage: Vec<String>,

@@ -1,13 +1,18 @@
 //! Sessions: decoded messages in, route events out. A session keeps what a message does not say of
 //! itself (peer tables, ADD-PATH, what a peer index means), does no IO and reads no clock.
 //!
-//! [`mrt`] is the session of an archive, [`peers`] what all sessions know of their peers, [`update`]
+//! [`mrt`] is the session of an archive, [`bmp`] that of a router, [`peers`] what all sessions know of their peers, [`update`]
 //! what they all do with an UPDATE. A session hands each UPDATE to a [`RouteSink`]; prefixes first,
 //! attributes only if the sink asks. [`interest`] says which prefixes are ours.
 
+pub mod bmp;
+pub mod capture;
 pub mod interest;
 pub mod mrt;
+pub mod openbmp;
 pub mod peers;
+pub mod ris_live;
+pub mod tcp;
 pub mod tally;
 pub mod update;
 
@@ -20,8 +25,11 @@ use schemas::time::Timestamp;
 
 use crate::decode::bgp::{Attributes, NlriList};
 
+pub use bmp::{BmpOptions, BmpSession};
 pub use mrt::{MrtCounts, MrtSession, RecordKind};
+pub use openbmp::OpenBmpSession;
 pub use peers::PeerTable;
+pub use ris_live::RisSession;
 pub use tally::Tally;
 
 /// Takes what a session makes of its messages.
@@ -31,6 +39,9 @@ pub trait RouteSink {
 
     /// A peer's session changed, or has sent all it had (RFC 4724 §2).
     fn session(&mut self, _event: &SessionEvent<'_>) {}
+
+    /// A further record begins, of a stream whose records have no positions of their own.
+    fn next_record(&mut self) {}
 }
 
 /// What a collector tells of a peer's session.
@@ -55,7 +66,8 @@ pub struct SessionEvent<'a> {
     pub prefixes_accepted: Option<u64>,
 }
 
-/// One UPDATE, or one route of a table. Its lists were read to the end before, so walking them
+/// One UPDATE, or one route of a table. An UPDATE that announces prefixes with two next hops, some
+/// in the field NLRI and some in `MP_REACH_NLRI`, is two of them. Its lists were read to the end before, so walking them
 /// cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateView<'a> {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use schemas::batch::PeerState;
-use schemas::bgp::{Disposition, Family, PeerHeader};
+use schemas::bgp::{Asn, Disposition, Family, PeerHeader};
 use schemas::time::Timestamp;
 
 use super::peers::ListMemory;
 use super::{RouteSink, Routes, SessionEvent, UpdateView};
-use crate::decode::bgp::{AsnWidth, Attributes, MpList, NlriList, UpdateBody, Walk};
+use crate::decode::bgp::{AsnWidth, Attributes, MpList, NlriList, PathView, UpdateBody, Walk};
 use crate::decode::{Cursor, DecodeError};
 
 /// What became of an UPDATE.
@@ -67,6 +67,27 @@ pub struct Envelope<'p> {
     pub add_path: AddPath,
     /// Whether it is known to be of a table rather than a change.
     pub is_snapshot: bool,
+    /// Who may have put itself in front of the path although it only reports it.
+    pub reporter: Option<Reporter>,
+}
+
+/// A speaker that reports the routes of another and may put its own AS number in front of their
+/// paths, as BMP of FRR does (`docs/decisions/0011-bmp-sessions.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    /// Its AS number, where it is known.
+    pub asn: Option<Asn>,
+    /// Whether any number right in front of the peer's own is taken for the reporter's.
+    pub guesses: bool,
+}
+
+impl Reporter {
+    /// Whether the first number of a path is the reporter's and not the peer's.
+    fn leads(self, path: PathView<'_>, peer: Asn) -> bool {
+        path.first_two().is_some_and(|(first, second)| {
+            first != peer && (self.asn == Some(first) || self.guesses && second == Some(peer))
+        })
+    }
 }
 
 /// What the UPDATEs of a session were.
@@ -82,6 +103,8 @@ pub struct UpdateCounts {
     pub other_families: u64,
     /// Lists read against their label, see [`super::peers`].
     pub add_path_guesses: u64,
+    /// Paths without the reporter's AS number that stood in front, see [`Reporter`].
+    pub stripped_paths: u64,
     /// Messages and table routes without an attribute they came with (RFC 7606 §2).
     pub attribute_discard: u64,
     /// Messages and table routes taken as withdrawn (RFC 7606 §2).
@@ -93,6 +116,28 @@ impl UpdateCounts {
     #[must_use]
     pub const fn elements(&self) -> u64 {
         self.announced + self.withdrawn
+    }
+
+    /// Adds the counts of another session.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let Self {
+            updates,
+            announced,
+            withdrawn,
+            other_families,
+            add_path_guesses,
+            stripped_paths,
+            attribute_discard,
+            treat_as_withdraw,
+        } = other;
+        self.updates += updates;
+        self.announced += announced;
+        self.withdrawn += withdrawn;
+        self.other_families += other_families;
+        self.add_path_guesses += add_path_guesses;
+        self.stripped_paths += stripped_paths;
+        self.attribute_discard += attribute_discard;
+        self.treat_as_withdraw += treat_as_withdraw;
     }
 
     /// Counts one message and the prefixes it hands over, announced and withdrawn by its lists.
@@ -132,6 +177,12 @@ impl UpdateCounts {
         if parts.lacks_mandatory(&walk) {
             attributes.judge(Disposition::TreatAsWithdraw);
         }
+        if let Some(reporter) = envelope.reporter
+            && reporter.leads(attributes.as_path(), envelope.header.asn)
+        {
+            attributes.strip();
+            self.stripped_paths += 1;
+        }
         let mut guesses = 0;
         let mut settle = |list: &MpList<'a>, into: &mut NlriList<'a>| -> Result<u64, DecodeError> {
             let is_labelled = envelope.add_path.of(list.family);
@@ -169,8 +220,31 @@ impl UpdateCounts {
         }
         let disposition = attributes.disposition();
         self.hand_over(disposition, announcements, withdrawals);
-        sink.update(&envelope.view(&attributes, Routes::Lists(&lists)));
+        let has_two_hops = !parts.announced.is_empty() && walk.reach.is_some();
+        attributes.take_mp_hop(walk.reach.is_some() && !has_two_hops);
+        let view = envelope.view(&attributes, Routes::Lists(&lists));
+        if has_two_hops {
+            tell_in_two(&view, &lists, sink);
+        } else {
+            sink.update(&view);
+        }
         Ok(UpdateKind::Update)
+    }
+}
+
+/// Hands over an UPDATE with prefixes in both NLRI and `MP_REACH_NLRI`: each has a next hop of its
+/// own (RFC 4760 §3).
+#[cold]
+fn tell_in_two(update: &UpdateView<'_>, lists: &[NlriList<'_>; 4], sink: &mut impl RouteSink) {
+    const NONE: NlriList<'_> = NlriList::EMPTY;
+    let [withdrawn, unreach, announced, reach] = *lists;
+    let classic = [withdrawn, unreach, announced, NONE];
+    sink.update(&UpdateView { routes: Routes::Lists(&classic), ..*update });
+    if !reach.is_empty() {
+        let mut attributes = *update.attributes;
+        attributes.take_mp_hop(true);
+        let routes = Routes::Lists(&[NONE, NONE, NONE, reach]);
+        sink.update(&UpdateView { attributes: &attributes, routes, ..*update });
     }
 }
 

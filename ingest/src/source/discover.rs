@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::open::{fill, open};
 use super::rtt_file::RttFormat;
 use crate::decode::mrt::{self, Frame};
+use crate::decode::{bmp, openbmp};
 
 /// Plain bytes by which a file is recognised.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -26,6 +27,14 @@ pub enum FileKind {
         /// Whether the first record belongs to a table dump.
         is_rib: bool,
     },
+    /// A BMP stream as a router sent it.
+    Bmp,
+    /// OpenBMP values, one behind the other.
+    OpenBmp,
+    /// Captured packets, pcap or pcapng.
+    Capture,
+    /// RIS Live texts, one a line.
+    RisLive,
     /// RTT samples.
     Rtt(RttFormat),
 }
@@ -62,7 +71,7 @@ pub enum DiscoverError {
     },
     /// Nothing known.
     #[error(
-        "{path}: neither MRT nor RTT samples (JSON lines with \"time\", or CSV with a header that \
+        "{path}: no MRT, BMP, OpenBMP, pcap, RIS Live or RTT samples (JSON lines with \"time\", or CSV with a header that \
          names time, ip, rtt_us or rtt_ms, source)",
         path = path.display()
     )]
@@ -138,8 +147,53 @@ pub fn kind(path: &Path) -> Result<FileKind, DiscoverError> {
     kind_of(&head).ok_or_else(|| DiscoverError::Unknown { path: path.to_owned() })
 }
 
-fn kind_of(head: &[u8]) -> Option<FileKind> {
-    mrt_kind(head).or_else(|| rtt_kind(head))
+/// What a file that begins so holds; none if nothing known does.
+#[must_use]
+pub fn kind_of(head: &[u8]) -> Option<FileKind> {
+    // A magic number is sure; an MRT record is told by less than a BMP message is.
+    magic_kind(head)
+        .or_else(|| is_bmp(head).then_some(FileKind::Bmp))
+        .or_else(|| mrt_kind(head))
+        .or_else(|| ris_kind(head))
+        .or_else(|| rtt_kind(head))
+}
+
+fn magic_kind(head: &[u8]) -> Option<FileKind> {
+    const CAPTURES: [[u8; 4]; 5] = [
+        [0xd4, 0xc3, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0xc3, 0xd4],
+        [0x4d, 0x3c, 0xb2, 0xa1],
+        [0xa1, 0xb2, 0x3c, 0x4d],
+        [0x0a, 0x0d, 0x0d, 0x0a],
+    ];
+    match head.first_chunk::<4>()? {
+        magic if CAPTURES.contains(magic) => Some(FileKind::Capture),
+        magic if *magic == openbmp::MAGIC => Some(FileKind::OpenBmp),
+        _ => None,
+    }
+}
+
+/// Whether two likely messages stand in front, or one that is all there is.
+fn is_bmp(head: &[u8]) -> bool {
+    let first =
+        if bmp::is_likely(head) { bmp::frame(head, bmp::MESSAGE_BYTES_MAX) } else { return false };
+    match first {
+        Ok(bmp::Frame::Whole { bytes, .. }) => {
+            let behind = head.get(bytes..).unwrap_or_default();
+            behind.len() <= bmp::HEADER_BYTES || bmp::is_likely(behind)
+        }
+        Ok(bmp::Frame::NeedMore { .. }) => true,
+        Err(_) => false,
+    }
+}
+
+fn ris_kind(head: &[u8]) -> Option<FileKind> {
+    let text = head.trim_ascii_start();
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or(text);
+    let has = |word: &[u8]| memchr::memmem::find(line, word).is_some();
+    let is_server = has(b"\"ris_") && has(b"\"type\"");
+    let is_bare = has(b"\"peer_asn\"") && has(b"\"host\"") && has(b"\"timestamp\"");
+    (line.starts_with(b"{") && (is_server || is_bare)).then_some(FileKind::RisLive)
 }
 
 fn mrt_kind(head: &[u8]) -> Option<FileKind> {

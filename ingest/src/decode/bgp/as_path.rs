@@ -86,6 +86,12 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Without its first number; nothing if that was all, or if it is no sequence.
+    fn without_first(self) -> Option<Self> {
+        let bytes = self.bytes.get(self.width.octets()..).filter(|bytes| !bytes.is_empty())?;
+        (self.kind == SegmentKind::Sequence).then_some(Self { bytes, ..self })
+    }
+
     /// Its first numbers, `hops` of them at most.
     fn lead(self, hops: usize) -> Self {
         match self.kind {
@@ -105,6 +111,8 @@ pub struct PathView<'a> {
     width: AsnWidth,
     /// How many hops of `value` count, and what stands behind them.
     merge: Option<(usize, &'a [u8])>,
+    /// Whether the first number is left out.
+    is_stripped: bool,
 }
 
 impl<'a> PathView<'a> {
@@ -112,7 +120,7 @@ impl<'a> PathView<'a> {
     #[inline]
     #[must_use]
     pub const fn new(value: &'a [u8], width: AsnWidth) -> Self {
-        Self { value, width, merge: None }
+        Self { value, width, merge: None, is_stripped: false }
     }
 
     /// The path of `AS_PATH` with two-octet numbers and `AS4_PATH`: as many leading numbers of the
@@ -127,6 +135,20 @@ impl<'a> PathView<'a> {
             Some(lead) if new_hops > 0 => Self { merge: Some((lead, as4_path)), ..plain },
             _ => plain,
         }
+    }
+
+    /// The path without its first number, if it begins with a sequence.
+    #[must_use]
+    pub const fn stripped(self) -> Self {
+        Self { is_stripped: true, ..self }
+    }
+
+    /// The first two numbers of a path that begins with a sequence.
+    #[must_use]
+    pub fn first_two(&self) -> Option<(Asn, Option<Asn>)> {
+        let first = self.segments().next().filter(|first| first.kind == SegmentKind::Sequence)?;
+        let mut asns = first.asns();
+        Some((asns.next()?, asns.next()))
     }
 
     /// Its segments. Where a merge cuts a sequence in two, both parts are segments.
@@ -151,7 +173,12 @@ impl<'a> PathView<'a> {
         let is_confed = |kind| matches!(kind, SegmentKind::ConfedSequence | SegmentKind::ConfedSet);
         // RFC 6793 §6: confederation segments in AS4_PATH are left out.
         let tail = std::iter::from_fn(move || next_segment(&mut input, AsnWidth::Four));
-        lead.chain(tail.filter(move |segment| !is_confed(segment.kind)))
+        let all = lead.chain(tail.filter(move |segment| !is_confed(segment.kind)));
+        let mut strips = self.is_stripped;
+        all.filter_map(move |segment| match std::mem::take(&mut strips) {
+            true => segment.without_first(),
+            false => Some(segment),
+        })
     }
 
     /// All its numbers in order, sets too.
@@ -164,7 +191,8 @@ impl<'a> PathView<'a> {
     #[must_use]
     pub fn decode(&self) -> AsPath {
         let mut path = AsPath::default();
-        let mut cut_at = self.merge.map(|(lead, _)| lead);
+        let stripped = usize::from(self.is_stripped);
+        let mut cut_at = self.merge.map(|(lead, _)| lead.saturating_sub(stripped));
         for segment in self.segments() {
             let joins = cut_at == Some(0) && segment.kind == SegmentKind::Sequence;
             match path.segments.last_mut() {

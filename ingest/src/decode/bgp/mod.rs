@@ -4,13 +4,16 @@
 //! them (RFC 7606), [`as_path`] reads paths of both widths (RFC 6793), [`nlri`] the prefix lists.
 //! A list with or without path identifiers (RFC 7911) looks alike: the caller says which it is.
 //!
-//! Not decoded: the bodies of OPEN, NOTIFICATION, KEEPALIVE and ROUTE-REFRESH.
+//! [`open`] reads what BMP copies of OPENs and NOTIFICATIONs.
+//!
+//! Not decoded: the bodies of KEEPALIVE and ROUTE-REFRESH.
 
 pub mod as_path;
 pub mod attributes;
 pub mod code;
 pub mod message;
 pub mod nlri;
+pub mod open;
 mod values;
 
 pub use as_path::{AsnWidth, PathView, Segment};
