@@ -2,10 +2,12 @@
 //!
 //! A batch is cut by its number of records alone, so the same log gives the same batches.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use schemas::batch::{Content, Control, EventBatch, MessageEvent, RouteEvent, SampleEvent};
+use hashbrown::HashMap;
+use schemas::batch::{
+    Content, Control, EventBatch, MessageEvent, RouteColumns, RouteEvent, SampleEvent,
+};
 use schemas::bgp::PeerHeader;
 use schemas::log::LogError;
 use schemas::tables::Text;
@@ -151,8 +153,7 @@ impl<O: Outlet> Batcher<O> {
 
 impl Building {
     fn take(&mut self) -> EventBatch {
-        let full = &self.batch;
-        let next = EventBatch::starting(full.partition, full.end_offset(), full.is_live);
+        let next = self.batch.following();
         self.peers.clear();
         self.sources.clear();
         self.attributes.batch += 1;
@@ -167,6 +168,7 @@ pub struct Place<'a> {
 
 impl Place<'_> {
     /// Index of a peer.
+    #[inline]
     pub fn peer(&mut self, peer: &Arc<PeerHeader>) -> u32 {
         let Building { batch, peers, .. } = &mut *self.building;
         *peers
@@ -175,6 +177,7 @@ impl Place<'_> {
     }
 
     /// Index of a source.
+    #[inline]
     pub fn source(&mut self, source: &Text) -> u32 {
         let Building { batch, sources, .. } = &mut *self.building;
         *sources
@@ -211,6 +214,18 @@ impl Place<'_> {
     pub fn route(&mut self, log_time: Timestamp, route: RouteEvent) {
         let row = self.building.batch.routes.push(route);
         self.building.batch.append(log_time, Content::Route(row));
+    }
+
+    /// Appends the route elements of a message: see [`EventBatch::append_routes`].
+    #[inline]
+    pub fn routes(
+        &mut self,
+        log_time: Timestamp,
+        message: u32,
+        writes: bool,
+        place: impl FnOnce(&mut RouteColumns),
+    ) {
+        self.building.batch.append_routes(log_time, message, writes, place);
     }
 
     /// Places a sample.

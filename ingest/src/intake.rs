@@ -8,12 +8,12 @@ use std::sync::Arc;
 use schemas::batch::{Account, Action, Control, MessageEvent, RouteEvent};
 use schemas::bgp::Prefix;
 use schemas::log::LogError;
-use schemas::registry::Registry;
+use schemas::registry::{Domain, Registry};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use crate::attribute_table::AttributeTable;
-use crate::batcher::{Batcher, Outlet};
+use crate::batcher::{Batcher, Outlet, Place};
 use crate::session::interest::{Interest, Keep};
 use crate::session::{RouteSink, SessionEvent, UpdateView};
 
@@ -53,6 +53,7 @@ impl<O: Outlet> Intake<O> {
     }
 
     /// The sink of one record of an input.
+    #[inline]
     pub const fn record<'i>(
         &'i mut self,
         source: &'i Text,
@@ -60,110 +61,138 @@ impl<O: Outlet> Intake<O> {
         log_time: Timestamp,
         account: &'i mut Account,
     ) -> Recorder<'i, O> {
-        Recorder { intake: self, source, offset, records: 0, log_time, account, failed: None }
+        let told = Told { source, offset, log_time };
+        Recorder { intake: self, told, records: 0, account, failed: None }
     }
 
-    fn message(
-        &mut self,
-        partition: u32,
-        update: &UpdateView<'_>,
-        (source, source_offset): (&Text, u64),
-        attributes: Option<u32>,
-    ) -> Option<u32> {
-        let row = self.messages.get_mut(partition as usize)?;
-        if row.is_none() {
-            let mut place = self.batcher.place(partition)?;
-            let message = MessageEvent {
-                event_time: update.time,
-                router_time: update.router_time,
-                peer: place.peer(update.header),
-                source: place.source(source),
-                source_offset,
-                attributes: attributes.and_then(|id| place.attributes(&self.attributes, id)),
-                disposition: update.disposition,
-                is_snapshot: update.is_snapshot,
-            };
-            *row = Some(place.message(message));
+    fn update(&mut self, update: &UpdateView<'_>, told: &Told<'_>) -> Result<Counts, LogError> {
+        if self.interest.keeps_all() && self.batcher.partitions() == 1 {
+            self.whole_update(update, told)
+        } else {
+            self.sifted_update(update, told)
         }
-        *row
     }
 
-    fn update(
+    /// An UPDATE that is kept whole, in the only partition: its elements go straight into columns.
+    fn whole_update(
         &mut self,
         update: &UpdateView<'_>,
-        source: (&Text, u64),
-        log_time: Timestamp,
-        account: &mut Account,
-    ) -> Result<(), LogError> {
-        let partitions = self.batcher.partitions();
-        let mut elements = std::mem::take(&mut self.elements);
+        told: &Told<'_>,
+    ) -> Result<Counts, LogError> {
+        let attributes = update.announces().then(|| self.attributes.intern(update.attributes));
+        let Some(mut place) = self.batcher.place(0) else { return Err(LogError::Closed) };
+        let message = told.message(update, attributes, &self.attributes, &mut place);
+        let message = place.message(message);
+        let mut kept = 0;
+        place.routes(told.log_time, message, true, |routes| {
+            let before = routes.prefix.len();
+            update.for_each_prefix(|action, prefix, path_id| {
+                routes.action.push(action);
+                routes.prefix.push(prefix);
+                routes.path_id.push(path_id);
+            });
+            kept = (routes.prefix.len() - before) as u64;
+        });
+        self.batcher.cut(0)?;
+        Ok(Counts { kept, left: 0 })
+    }
+
+    fn sifted_update(
+        &mut self,
+        update: &UpdateView<'_>,
+        told: &Told<'_>,
+    ) -> Result<Counts, LogError> {
+        let Self { batcher, interest, attributes, messages, shards, elements } = self;
         elements.clear();
-        let left = self.interest.sift(update, |action, prefix, path_id| {
+        let left = interest.sift(update, |action, prefix, path_id| {
             elements.push((action, prefix, path_id));
         });
-        account.read += elements.len() as u64 + left;
-        account.accepted += elements.len() as u64;
-        account.unmatched += left;
-        let announces = elements.iter().any(|(action, ..)| *action == Action::Announce);
-        let attributes = announces.then(|| self.attributes.intern(update.attributes));
-        self.messages.fill(None);
-        for (action, prefix, path_id) in elements.iter().copied() {
-            let mut shards = std::mem::take(&mut self.shards);
-            let writing = shards_of(
-                self.interest.registry(),
-                &update.header.routing_domain,
-                &prefix,
-                partitions,
-                &mut shards,
-            );
-            for partition in shards.iter().copied() {
-                let Some(message) = self.message(partition, update, source, attributes) else {
-                    continue;
-                };
-                let Some(mut place) = self.batcher.place(partition) else { continue };
-                let writes = partition == writing;
-                place.route(log_time, RouteEvent { message, action, prefix, path_id, writes });
-            }
-            self.shards = shards;
+        let counts = Counts { kept: elements.len() as u64, left };
+        if elements.is_empty() {
+            return Ok(counts);
         }
-        self.elements = elements;
-        (0..partitions).try_for_each(|partition| self.batcher.cut(partition))
+        let announces = elements.iter().any(|(action, ..)| *action == Action::Announce);
+        let id = announces.then(|| attributes.intern(update.attributes));
+        let partitions = batcher.partitions();
+        let domain = interest.registry().domain(&update.header.routing_domain);
+        messages.fill(None);
+        for (action, prefix, path_id) in elements.iter().copied() {
+            let writing = shards_of(domain, &prefix, partitions, shards);
+            for partition in shards.iter().copied() {
+                let Some(row) = messages.get_mut(partition as usize) else { continue };
+                let Some(mut place) = batcher.place(partition) else { continue };
+                let message = *row.get_or_insert_with(|| {
+                    let message = told.message(update, id, attributes, &mut place);
+                    place.message(message)
+                });
+                let writes = partition == writing;
+                place.route(told.log_time, RouteEvent { message, action, prefix, path_id, writes });
+            }
+        }
+        (0..partitions).try_for_each(|partition| batcher.cut(partition))?;
+        Ok(counts)
+    }
+}
+
+/// What became of the elements of an UPDATE.
+struct Counts {
+    kept: u64,
+    left: u64,
+}
+
+/// Where and when an UPDATE was told.
+struct Told<'i> {
+    source: &'i Text,
+    offset: u64,
+    log_time: Timestamp,
+}
+
+impl Told<'_> {
+    /// What the elements of an UPDATE share, placed in a batch.
+    #[inline]
+    fn message(
+        &self,
+        update: &UpdateView<'_>,
+        attributes: Option<u32>,
+        table: &AttributeTable,
+        place: &mut Place<'_>,
+    ) -> MessageEvent {
+        MessageEvent {
+            event_time: update.time,
+            router_time: update.router_time,
+            peer: place.peer(update.header),
+            source: place.source(self.source),
+            source_offset: self.offset,
+            attributes: attributes.and_then(|id| place.attributes(table, id)),
+            disposition: update.disposition,
+            is_snapshot: update.is_snapshot,
+        }
     }
 }
 
 /// The shards that get a copy of an element on a prefix; the answer is the one that writes.
-fn shards_of(
-    registry: &Registry,
-    domain: &str,
-    prefix: &Prefix,
-    partitions: u32,
-    shards: &mut Vec<u32>,
-) -> u32 {
+fn shards_of(domain: Domain<'_>, prefix: &Prefix, partitions: u32, shards: &mut Vec<u32>) -> u32 {
     shards.clear();
     if partitions == 1 {
         shards.push(0);
         return 0;
     }
-    let writing = registry.writing_shard(domain, prefix, partitions);
+    let writing = domain.writing_shard(prefix, partitions);
     shards.push(writing);
-    shards.extend(
-        registry
-            .touches(domain, prefix)
-            .map(|touch| registry.shard(touch.owner.connection, partitions)),
-    );
-    shards.sort_unstable();
-    shards.dedup();
+    shards.extend(domain.touched_shards(prefix, partitions));
+    if shards.len() > 1 {
+        shards.sort_unstable();
+        shards.dedup();
+    }
     writing
 }
 
 /// Takes what a session says of one record.
 pub struct Recorder<'i, O> {
     intake: &'i mut Intake<O>,
-    source: &'i Text,
-    offset: u64,
+    told: Told<'i>,
     /// Records that began.
     records: u64,
-    log_time: Timestamp,
     account: &'i mut Account,
     failed: Option<LogError>,
 }
@@ -177,23 +206,25 @@ impl<O: Outlet> Recorder<'_, O> {
         self.failed.map_or(Ok(self.records), Err)
     }
 
-    const fn source_offset(&self) -> u64 {
-        self.offset + self.records.saturating_sub(1)
-    }
 }
 
 impl<O: Outlet> RouteSink for Recorder<'_, O> {
     #[inline]
     fn update(&mut self, update: &UpdateView<'_>) {
-        let source = (self.source, self.source_offset());
-        let taken = self.intake.update(update, source, self.log_time, self.account);
-        self.failed = taken.err().or(self.failed.take());
+        match self.intake.update(update, &self.told) {
+            Ok(Counts { kept, left }) => {
+                self.account.read += kept + left;
+                self.account.accepted += kept;
+                self.account.unmatched += left;
+            }
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     fn session(&mut self, event: &SessionEvent<'_>) {
-        let (source, source_offset) = (self.source, self.source_offset());
+        let Told { source, offset: source_offset, log_time } = self.told;
         let reason: Option<Text> = event.reason.map(Into::into);
-        let told = self.intake.batcher.broadcast(self.log_time, |place| Control::Peer {
+        let told = self.intake.batcher.broadcast(log_time, |place| Control::Peer {
             peer: place.peer(event.header),
             state: event.state,
             event_time: event.time,
@@ -207,6 +238,9 @@ impl<O: Outlet> RouteSink for Recorder<'_, O> {
     }
 
     fn next_record(&mut self) {
+        if self.records > 0 {
+            self.told.offset += 1;
+        }
         self.records += 1;
     }
 }
@@ -226,15 +260,16 @@ mod tests {
         let mut shards = Vec::new();
         for partitions in 1..20 {
             let inside = "192.0.2.64/26".parse().unwrap();
-            let writing = shards_of(&registry, "public", &inside, partitions, &mut shards);
+            let public = registry.domain("public");
+            let writing = shards_of(public, &inside, partitions, &mut shards);
             assert_eq!(writing, registry.shard(1, partitions), "the longest match writes");
             assert!(shards.contains(&registry.shard(0, partitions)));
         }
         let covers = "192.0.0.0/16".parse().unwrap();
-        let writing = shards_of(&registry, "public", &covers, 12, &mut shards);
+        let writing = shards_of(registry.domain("public"), &covers, 12, &mut shards);
         assert_eq!(writing, Registry::shard_of_prefix(&covers, 12));
         assert!(shards.contains(&writing));
-        shards_of(&registry, "contoso", &covers, 12, &mut shards);
+        shards_of(registry.domain("contoso"), &covers, 12, &mut shards);
         assert_eq!(shards.len(), 1, "another address space");
     }
 }

@@ -305,7 +305,7 @@ fn a_header_that_promises_64_mebibytes_takes_no_memory_for_them() {
             let held = held_at_most(|| {
                 let mut reader = MrtStream::new(&stream[..]);
                 assert!(reader.load().is_err());
-                assert_eq!(reader.skip_damage(), None);
+                assert_eq!(reader.resync(), None);
             });
             assert!(held <= 4 << 20, "{held} bytes for a promise of {length}");
         }
@@ -342,7 +342,7 @@ fn a_file_goes_on_behind_damage() {
                 reader.consume(bytes);
             }
             Ok(None) => break,
-            Err(_) => passed.push(reader.skip_damage().unwrap()),
+            Err(_) => passed.push(reader.resync().unwrap()),
         }
     }
     assert_eq!((&tally.seen[..], &passed[..]), (&[BEFORE, AFTER, AFTER][..], &[40][..]));
@@ -356,7 +356,7 @@ fn a_length_past_the_end_of_a_file_does_not_hide_the_records_behind_it() {
     let stream = [lying, good(AFTER), good(AFTER)].concat();
     let mut reader = MrtStream::new(&stream[..]);
     assert!(reader.load().is_err());
-    let passed = reader.skip_damage().unwrap();
+    let passed = reader.resync().unwrap();
     assert_eq!(usize::try_from(passed).unwrap(), good(BEFORE).len());
     assert_eq!(reader.load().unwrap(), Some(good(AFTER).len()));
 }

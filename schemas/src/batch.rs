@@ -48,7 +48,14 @@ macro_rules! columns {
                 self.len() == 0
             }
 
+            /// Columns with room for so many rows.
+            #[must_use]
+            pub fn with_capacity(rows: usize) -> Self {
+                Self { $( $field: Vec::with_capacity(rows), )+ }
+            }
+
             /// Appends a row; its index.
+            #[inline]
             pub fn push(&mut self, row: $row) -> u32 {
                 let index = u32::try_from(self.len()).unwrap_or(u32::MAX);
                 $( self.$field.push(row.$field); )+
@@ -357,6 +364,17 @@ impl EventBatch {
         Self { partition, first_offset, is_live, ..Self::default() }
     }
 
+    /// The batch behind this one, empty, with room for as much as this one has.
+    #[must_use]
+    pub fn following(&self) -> Self {
+        Self {
+            messages: MessageColumns::with_capacity(self.messages.len()),
+            routes: RouteColumns::with_capacity(self.routes.len()),
+            attributes: Vec::with_capacity(self.attributes.len()),
+            ..Self::starting(self.partition, self.end_offset(), self.is_live)
+        }
+    }
+
     /// Records in it: each route element, sample and control record is one.
     #[must_use]
     pub const fn len(&self) -> u64 {
@@ -407,6 +425,29 @@ impl EventBatch {
         }
     }
 
+    /// Appends the route elements of one message: `place` puts what each says into the columns
+    /// `action`, `prefix` and `path_id`, and the other columns follow.
+    #[inline]
+    pub fn append_routes(
+        &mut self,
+        log_time: Timestamp,
+        message: u32,
+        writes: bool,
+        place: impl FnOnce(&mut RouteColumns),
+    ) {
+        let routes = &mut self.routes;
+        let first = routes.message.len();
+        place(routes);
+        let rows = routes.prefix.len();
+        routes.message.resize(rows, message);
+        routes.writes.resize(rows, writes);
+        let index = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let count = index(rows - first);
+        if count > 0 {
+            self.append_run(Run { log_time, first: Content::Route(index(first)), count });
+        }
+    }
+
     /// Whether files are closed behind it: [`Control::Commit`] stands at its end.
     #[must_use]
     pub fn closes_files(&self) -> bool {
@@ -447,5 +488,28 @@ mod tests {
             [(Content::Route(0), 2), (Content::Control(0), 1), (Content::Route(2), 5)]
         );
         assert_eq!((batch.end_offset(), batch.log_times()), (15, Some((now, later))));
+        let next = batch.following();
+        assert_eq!((next.first_offset, next.len(), next.runs()), (15, 0, &[][..]));
+    }
+
+    #[test]
+    fn elements_of_one_message_are_the_same_rows_at_once_or_one_by_one() {
+        let prefixes = ["192.0.2.0/24", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        let (mut at_once, mut one_by_one) = (EventBatch::default(), EventBatch::default());
+        at_once.append_routes(Timestamp(1), 7, true, |routes| {
+            for prefix in prefixes {
+                routes.action.push(Action::Announce);
+                routes.prefix.push(prefix);
+                routes.path_id.push(Some(3));
+            }
+        });
+        for prefix in prefixes {
+            let (message, action, path_id) = (7, Action::Announce, Some(3));
+            let route = RouteEvent { message, action, prefix, path_id, writes: true };
+            let row = one_by_one.routes.push(route);
+            one_by_one.append(Timestamp(1), Content::Route(row));
+        }
+        assert_eq!(at_once.routes, one_by_one.routes);
+        assert_eq!((at_once.runs(), at_once.len()), (one_by_one.runs(), 2));
     }
 }

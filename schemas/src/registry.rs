@@ -226,39 +226,28 @@ impl Registry {
         self.watched.get(place)
     }
 
-    /// Every registration that a prefix of a routing domain touches: those that cover it, longest
-    /// first, then those that it covers.
+    /// What is registered in a routing domain: asked once for all prefixes of a message.
+    #[inline]
+    #[must_use]
+    pub fn domain(&self, name: &str) -> Domain<'_> {
+        Domain { registry: self, owners: self.owners.get(name) }
+    }
+
+    /// Every registration that a prefix of a routing domain touches: see [`Domain::touches`].
     pub fn touches(&self, domain: &str, prefix: &Prefix) -> impl Iterator<Item = Touch> + use<'_> {
-        let prefix = *prefix;
-        let map = self.owners.get(domain);
-        let covering = map.into_iter().flat_map(move |map| map.covering(&prefix));
-        let covered = map.into_iter().flat_map(move |map| map.covered(&prefix));
-        covering.chain(covered).flat_map(move |(registered, ids)| {
-            let relation = if registered == prefix {
-                Relation::Exact
-            } else if registered.covers(&prefix) {
-                Relation::MoreSpecific
-            } else {
-                Relation::LessSpecific
-            };
-            ids.iter().map(move |id| Touch {
-                owner: Owner { connection: *id, prefix: registered },
-                relation,
-            })
-        })
+        self.domain(domain).touches(prefix)
     }
 
     /// Whether a prefix of a routing domain touches any registration.
     #[must_use]
     pub fn is_touched(&self, domain: &str, prefix: &Prefix) -> bool {
-        self.touches(domain, prefix).next().is_some()
+        self.domain(domain).is_touched(prefix)
     }
 
     /// The owners of an address of a routing domain: the longest registered match.
     #[must_use]
     pub fn owners_of(&self, domain: &str, address: IpAddr) -> Option<(Prefix, &[ConnectionId])> {
-        let (prefix, ids) = self.owners.get(domain)?.longest_match(address)?;
-        Some((prefix, ids))
+        self.domain(domain).owners_of_prefix(&Prefix::of(address, u8::MAX))
     }
 
     /// The owners of the longest registered prefix that covers `prefix`.
@@ -268,8 +257,7 @@ impl Registry {
         domain: &str,
         prefix: &Prefix,
     ) -> Option<(Prefix, &[ConnectionId])> {
-        let (registered, ids) = self.owners.get(domain)?.covering(prefix).next()?;
-        Some((registered, ids))
+        self.domain(domain).owners_of_prefix(prefix)
     }
 
     /// The shard of a connection.
@@ -285,18 +273,84 @@ impl Registry {
         shard_of(&prefix.first_octets(), partitions)
     }
 
+    /// The shard whose copy of an element makes the rows: see [`Domain::writing_shard`].
+    #[must_use]
+    pub fn writing_shard(&self, domain: &str, prefix: &Prefix, partitions: u32) -> u32 {
+        self.domain(domain).writing_shard(prefix, partitions)
+    }
+}
+
+/// What is registered in one routing domain.
+#[derive(Clone, Copy, Debug)]
+pub struct Domain<'r> {
+    registry: &'r Registry,
+    owners: Option<&'r PrefixMap<Vec<ConnectionId>>>,
+}
+
+impl<'r> Domain<'r> {
+    /// The registered prefixes, if one of them may be touched by `prefix`.
+    #[inline]
+    fn near(&self, prefix: &Prefix) -> Option<&'r PrefixMap<Vec<ConnectionId>>> {
+        self.owners.filter(|owners| owners.may_touch(prefix))
+    }
+
+    /// Every registration that a prefix touches: those that cover it, longest first, then those
+    /// that it covers.
+    pub fn touches(&self, prefix: &Prefix) -> impl Iterator<Item = Touch> + use<'r> {
+        let prefix = *prefix;
+        let near = self.near(&prefix);
+        let covering = near.into_iter().flat_map(move |owners| owners.covering(&prefix));
+        let covered = near.into_iter().flat_map(move |owners| owners.covered(&prefix));
+        covering.chain(covered).flat_map(move |(registered, ids)| {
+            let relation = if registered == prefix {
+                Relation::Exact
+            } else if registered.covers(&prefix) {
+                Relation::MoreSpecific
+            } else {
+                Relation::LessSpecific
+            };
+            ids.iter().map(move |id| Touch {
+                owner: Owner { connection: *id, prefix: registered },
+                relation,
+            })
+        })
+    }
+
+    /// Whether a prefix touches any registration. One that does not is told by one bit, mostly.
+    #[inline]
+    #[must_use]
+    pub fn is_touched(&self, prefix: &Prefix) -> bool {
+        self.near(prefix).is_some() && self.touches(prefix).next().is_some()
+    }
+
+    /// The owners of the longest registered prefix that covers `prefix`.
+    #[must_use]
+    pub fn owners_of_prefix(&self, prefix: &Prefix) -> Option<(Prefix, &'r [ConnectionId])> {
+        let (registered, ids) = self.near(prefix)?.covering(prefix).next()?;
+        Some((registered, ids))
+    }
+
+    /// The shards of the connections that a prefix touches, repeated as they are.
+    pub fn touched_shards(
+        &self,
+        prefix: &Prefix,
+        partitions: u32,
+    ) -> impl Iterator<Item = u32> + use<'r> {
+        let registry = self.registry;
+        self.touches(prefix).map(move |touch| registry.shard(touch.owner.connection, partitions))
+    }
+
     /// The shard whose copy of an element on this prefix makes the rows: that of the longest
     /// registered match (of several owners the lowest), else of the hash of the prefix.
     #[must_use]
-    pub fn writing_shard(&self, domain: &str, prefix: &Prefix, partitions: u32) -> u32 {
+    pub fn writing_shard(&self, prefix: &Prefix, partitions: u32) -> u32 {
         if partitions <= 1 {
             return 0;
         }
-        match self.owners_of_prefix(domain, prefix) {
-            Some((_, owners)) => owners.iter().map(|id| self.shard(*id, partitions)).min(),
-            None => None,
-        }
-        .unwrap_or_else(|| Self::shard_of_prefix(prefix, partitions))
+        let owners = self.owners_of_prefix(prefix);
+        owners
+            .and_then(|(_, ids)| ids.iter().map(|id| self.registry.shard(*id, partitions)).min())
+            .unwrap_or_else(|| Registry::shard_of_prefix(prefix, partitions))
     }
 }
 

@@ -44,8 +44,8 @@ pub fn rows(
     let mut roles: HashMap<usize, Option<Text>> = HashMap::new();
     let mut rows = Vec::new();
     rib.for_each(|_| true, |route| {
-        let domain = &route.peer.routing_domain;
-        if registry.writing_shard(domain, &route.prefix, partitions) != partition {
+        let domain = registry.domain(&route.peer.routing_domain);
+        if domain.writing_shard(&route.prefix, partitions) != partition {
             return;
         }
         let role = roles

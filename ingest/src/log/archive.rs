@@ -220,37 +220,48 @@ impl Merge {
         let mut intake = Intake::new(batcher, Arc::clone(&self.registry), self.keep);
         let mut report = ArchiveReport::default();
         let mut records = 0;
-        while let Some(Reverse((time, after_ribs, rank))) = self.next.pop() {
-            let time = if time == Timestamp::MAX { report.end } else { time };
-            self.tick(time, &mut intake.batcher)?;
-            let Some(slot) = self.inputs.get_mut(rank) else { continue };
-            let Some(input) = slot.as_mut() else { continue };
-            match input {
-                Input::Mrt(input) => input.append(&mut intake)?,
-                Input::Stream(input) => input.append(&mut intake)?,
-                Input::Rtt(input) => input.append(&self.registry, &mut intake.batcher)?,
+        while let Some(Reverse((mut time, after_ribs, rank))) = self.next.pop() {
+            let Some(mut input) = self.inputs.get_mut(rank).and_then(Option::take) else {
+                continue;
+            };
+            // Records that follow each other in one input are taken without going back to the heap.
+            let later = loop {
+                time = if time == Timestamp::MAX { report.end } else { time };
+                self.tick(time, &mut intake.batcher)?;
+                match &mut input {
+                    Input::Mrt(input) => input.append(&mut intake)?,
+                    Input::Stream(input) => input.append(&mut intake)?,
+                    Input::Rtt(input) => input.append(&self.registry, &mut intake.batcher)?,
+                }
+                records += 1;
+                if records % 65_536 == 0 {
+                    progress(time, records);
+                }
+                report.end = report.end.max(time);
+                let Some(next) = input.next_time() else { break None };
+                let key = (next, after_ribs, rank);
+                if self.next.peek().is_some_and(|Reverse(other)| *other < key) {
+                    break Some(key);
+                }
+                time = next;
+            };
+            match (later, input) {
+                (Some(key), input) => {
+                    self.next.push(Reverse(key));
+                    if let Some(slot) = self.inputs.get_mut(rank) {
+                        *slot = Some(input);
+                    }
+                }
+                (None, Input::Mrt(input)) => {
+                    report.inputs.push(input.close(time, &mut intake.batcher)?);
+                }
+                (None, Input::Stream(input)) => {
+                    report.inputs.push(input.close(time, &mut intake.batcher)?);
+                }
+                (None, Input::Rtt(input)) => {
+                    report.inputs.push(input.close(time, &mut intake.batcher)?);
+                }
             }
-            records += 1;
-            if records % 65_536 == 0 {
-                progress(time, records);
-            }
-            match (input.next_time(), slot.take()) {
-                (Some(next), open) => {
-                    *slot = open;
-                    self.next.push(Reverse((next, after_ribs, rank)));
-                }
-                (None, Some(Input::Mrt(input))) => {
-                    report.inputs.push(input.close(time, &mut intake.batcher)?)
-                }
-                (None, Some(Input::Stream(input))) => {
-                    report.inputs.push(input.close(time, &mut intake.batcher)?)
-                }
-                (None, Some(Input::Rtt(input))) => {
-                    report.inputs.push(input.close(time, &mut intake.batcher)?)
-                }
-                (None, None) => {}
-            }
-            report.end = report.end.max(time);
         }
         intake.batcher.flush()?;
         intake.batcher.outlet_mut().end()?;

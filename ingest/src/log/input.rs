@@ -20,6 +20,8 @@ use crate::source::rtt_file::RttFile;
 pub(super) const ARCHIVE_INPUT: u32 = 0;
 /// A jump ahead of more than this is a bad clock if the next record falls back.
 const JUMP_SECS_MAX: i64 = 3_600;
+/// Places of damage that are told in words; all are counted.
+const DAMAGE_TOLD_MAX: usize = 8;
 
 /// What came of an input at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,10 @@ impl MrtInput {
             let bytes = match self.stream.load() {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return,
-                Err(damage) => return self.damaged(&damage),
+                Err(damage) => {
+                    self.damaged(&damage);
+                    continue;
+                }
             };
             let Some(time) = self.stream.record().map(|record| record.time) else { return };
             if self.is_bad_clock(time, bytes) {
@@ -111,11 +116,19 @@ impl MrtInput {
                 .is_some_and(|after| time.secs_since(after) > JUMP_SECS_MAX)
     }
 
+    /// Counts the damage as a record that is refused, and goes on behind it if there is more.
     fn damaged(&mut self, damage: &Damage) {
         self.account.read += 1;
         self.account.refused += 1;
+        self.ordinal += 1;
         *self.reasons.entry(damage.reason()).or_default() += 1;
-        self.damage.push(damage.to_string());
+        let told = match self.stream.resync() {
+            Some(bytes) => format!("{damage}; reading goes on {bytes} bytes behind it"),
+            None => damage.to_string(),
+        };
+        if self.damage.len() < DAMAGE_TOLD_MAX {
+            self.damage.push(told);
+        }
     }
 
     /// Appends what the loaded record says and loads the next one.

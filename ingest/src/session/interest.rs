@@ -3,9 +3,10 @@
 //! NLRI first; attributes are looked at only where a watched AS may be on the path. Pure: it hands
 //! on what it keeps and counts what it leaves.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use schemas::batch::Action;
 use schemas::bgp::{Asn, Prefix};
 use schemas::registry::Registry;
@@ -51,6 +52,13 @@ impl Interest {
         &self.registry
     }
 
+    /// Whether nothing is left.
+    #[inline]
+    #[must_use]
+    pub fn keeps_all(&self) -> bool {
+        self.keep == Keep::All
+    }
+
     /// Hands on the elements of an UPDATE that are kept; says how many are left.
     #[inline]
     pub fn sift(
@@ -58,16 +66,16 @@ impl Interest {
         update: &UpdateView<'_>,
         mut keep: impl FnMut(Action, Prefix, Option<u32>),
     ) -> u64 {
-        if self.keep == Keep::All {
+        if self.keeps_all() {
             update.for_each_prefix(keep);
             return 0;
         }
         let watched = self.passes_watched(update);
         let Self { registry, followed, .. } = self;
-        let domain = &*update.header.routing_domain;
+        let domain = registry.domain(&update.header.routing_domain);
         let mut left = 0;
         update.for_each_prefix(|action, prefix, path_id| {
-            if !registry.is_touched(domain, &prefix) {
+            if !domain.is_touched(&prefix) {
                 if watched && action == Action::Announce && followed.len() < FOLLOWED_MAX {
                     followed.insert(prefix);
                 }

@@ -13,6 +13,7 @@ pub mod openbmp;
 pub mod peers;
 pub mod ris_live;
 pub mod tcp;
+pub mod tally;
 pub mod update;
 
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub use mrt::{MrtCounts, MrtSession, RecordKind};
 pub use openbmp::OpenBmpSession;
 pub use peers::PeerTable;
 pub use ris_live::RisSession;
+pub use tally::Tally;
 
 /// Takes what a session makes of its messages.
 pub trait RouteSink {
@@ -96,6 +98,20 @@ pub(crate) enum Routes<'a> {
 }
 
 impl<'a> UpdateView<'a> {
+    /// Whether any prefix is announced.
+    #[inline]
+    #[must_use]
+    pub fn announces(&self) -> bool {
+        let withdraws = self.disposition == Disposition::TreatAsWithdraw;
+        !withdraws
+            && match &self.routes {
+                Routes::One(..) => true,
+                Routes::Lists([_, _, announced, reach]) => {
+                    !announced.is_empty() || !reach.is_empty()
+                }
+            }
+    }
+
     /// Every prefix with what is done to it and its path identifier, withdrawals first
     /// (RFC 4271 §4.3: a prefix in both lists counts as announced). Treat-as-withdraw turns
     /// announcements into withdrawals here.
@@ -111,7 +127,7 @@ impl<'a> UpdateView<'a> {
                 for (place, list) in lists.iter().enumerate() {
                     let action = if place < 2 { Action::Withdraw } else { announce };
                     if !list.is_empty() {
-                        list.iter().for_each(|(prefix, path_id)| f(action, prefix, path_id));
+                        list.for_each(|prefix, path_id| f(action, prefix, path_id));
                     }
                 }
             }

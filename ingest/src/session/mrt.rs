@@ -223,7 +223,7 @@ impl MrtSession {
         id
     }
 
-    #[inline]
+    #[inline(always)]
     fn bgp4mp(
         &mut self,
         record: &MrtRecord<'_>,
@@ -251,6 +251,7 @@ impl MrtSession {
     }
 
     /// A record of type 5: no BGP header, one subtype for each kind of message.
+    #[inline(never)]
     fn legacy(
         &mut self,
         record: &MrtRecord<'_>,
@@ -276,7 +277,7 @@ impl MrtSession {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn update(
         &mut self,
         time: Timestamp,
@@ -335,6 +336,7 @@ impl MrtSession {
     }
 
     /// A damaged table keeps the peers before the damage: the table before it means other peers.
+    #[inline(never)]
     fn peer_index_table(&mut self, record: &MrtRecord<'_>) -> Result<RecordKind, DecodeError> {
         let mut index_table = std::mem::take(&mut self.index_table);
         index_table.clear();
@@ -345,6 +347,7 @@ impl MrtSession {
         result.map(|()| RecordKind::PeerIndexTable)
     }
 
+    #[inline(never)]
     fn rib(
         &mut self,
         record: &MrtRecord<'_>,
@@ -365,6 +368,7 @@ impl MrtSession {
         Ok(RecordKind::Rib)
     }
 
+    #[inline(never)]
     fn table_dump(
         &mut self,
         record: &MrtRecord<'_>,

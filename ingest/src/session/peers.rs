@@ -16,7 +16,7 @@ use schemas::bgp::{Family, PeerHeader};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::DecodeError;
-use crate::decode::bgp::{MpList, NlriFacts, nlri};
+use crate::decode::bgp::{MpList, nlri};
 
 /// What the last list that reads well in only one way said of the lists of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,7 @@ pub struct ListMemory([Memory; 8]);
 impl ListMemory {
     /// Reads a list to its end, with or without path identifiers. `is_labelled` is what the record
     /// says of that; `is_local` that the collector sent the message itself.
+    #[inline(always)]
     pub fn settle(
         &mut self,
         list: &MpList<'_>,
@@ -57,12 +58,12 @@ impl ListMemory {
             | usize::from(is_local) << 2;
         let mut unused = Memory::default();
         let memory = self.0.get_mut(slot).unwrap_or(&mut unused);
-        match nlri::check(list.nlri, list.family, is_labelled) {
-            Ok(facts) if is_labelled || !facts.is_suspicious() && *memory == Memory::Plain => {
+        match nlri::facts(list.nlri.rest(), list.family, is_labelled) {
+            Some(facts) if is_labelled || !facts.is_suspicious() && *memory == Memory::Plain => {
                 let prefixes = facts.prefixes;
                 Ok(Reading { prefixes, has_path_ids: is_labelled, is_guess: false })
             }
-            as_labelled => look_twice(list, is_labelled, as_labelled, memory),
+            _ => look_twice(list, is_labelled, memory),
         }
     }
 }
@@ -136,12 +137,13 @@ impl PeerTable {
 /// is not odd, where the label failed), else the only one that is not odd, else what this peer did
 /// last. A label that says ADD-PATH is doubted only if the list cannot be read so.
 #[cold]
+#[inline(never)]
 fn look_twice(
     list: &MpList<'_>,
     is_labelled: bool,
-    as_labelled: Result<NlriFacts, DecodeError>,
     memory: &mut Memory,
 ) -> Result<Reading, DecodeError> {
+    let as_labelled = nlri::check(list.nlri, list.family, is_labelled);
     let otherwise = nlri::check(list.nlri, list.family, !is_labelled);
     let (is_guess, is_clear, facts) = match (as_labelled, otherwise) {
         (Err(error), Err(_)) => return Err(error),

@@ -163,7 +163,7 @@ impl UpdateCounts {
     ///
     /// # Errors
     /// [`DecodeError`] if it does not show where its prefixes are: the message is refused whole.
-    #[inline]
+    #[inline(always)]
     pub fn update<'a>(
         &mut self,
         envelope: &Envelope<'a>,

@@ -10,6 +10,7 @@
 mod bmp_file;
 pub mod bmp_listener;
 mod buffered;
+mod bz2;
 pub mod counter;
 pub mod discover;
 pub mod elements;

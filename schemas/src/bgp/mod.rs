@@ -6,6 +6,7 @@ mod attributes;
 mod community;
 mod peer;
 mod prefix;
+mod prefix_filter;
 mod prefix_map;
 
 pub use as_path::{AsPath, AsSegment, SegmentKind};

@@ -2,16 +2,19 @@
 //!
 //! Built once, read many times, replaced whole. The prefixes lie sorted; a prefix stands before all
 //! it covers, so the nesting is a tree in preorder: each entry knows its parent, a covered range is
-//! contiguous, and a search ends in one climb. 4 machine words an entry, no allocation on a lookup.
+//! contiguous, and a search ends in one climb. No allocation on a lookup. Most lookups are for
+//! prefixes of others: a [`PrefixFilter`] answers those with one bit.
 
 use std::net::IpAddr;
 
 use super::Prefix;
+use super::prefix_filter::PrefixFilter;
 
 /// Values by prefix, nested.
 #[derive(Clone, Debug)]
 pub struct PrefixMap<T> {
     entries: Vec<Entry<T>>,
+    filter: PrefixFilter,
 }
 
 #[derive(Clone, Debug)]
@@ -23,7 +26,7 @@ struct Entry<T> {
 
 impl<T> Default for PrefixMap<T> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), filter: PrefixFilter::default() }
     }
 }
 
@@ -46,7 +49,8 @@ impl<T> FromIterator<(Prefix, T)> for PrefixMap<T> {
             nest.push((u32::try_from(entries.len()).unwrap_or(u32::MAX), prefix));
             entries.push(Entry { prefix, parent, value });
         }
-        Self { entries }
+        let filter = entries.iter().map(|entry| entry.prefix).collect();
+        Self { entries, filter }
     }
 }
 
@@ -61,6 +65,13 @@ impl<T> PrefixMap<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// False if no prefix in it covers `prefix` or lies inside it. If true, one may.
+    #[inline]
+    #[must_use]
+    pub fn may_touch(&self, prefix: &Prefix) -> bool {
+        self.filter.may_touch(prefix)
     }
 
     /// All prefixes with their values, in order.
@@ -143,6 +154,8 @@ mod tests {
                 prop_assert_eq!(map.covering(&prefix).map(|(p, _)| p).collect::<Vec<_>>(), covering);
                 prop_assert_eq!(map.covered(&prefix).map(|(p, _)| p).collect::<Vec<_>>(), covered);
                 prop_assert_eq!(map.get(&prefix).is_some(), all.contains(&prefix));
+                let touches = all.iter().any(|p| p.covers(&prefix) || prefix.covers(p));
+                prop_assert!(map.may_touch(&prefix) || !touches);
             }
         }
     }

@@ -183,7 +183,7 @@ fn elements(kind: FileKind, path: &Path, printer: &mut Printer) -> anyhow::Resul
 /// Where reading goes on after damage, in bytes from it. Behind damaged compression nothing comes.
 fn pass_over<R: std::io::Read>(damage: &Damage, stream: &mut MrtStream<R>) -> Option<u64> {
     match damage {
-        Damage::Record { .. } | Damage::Truncated { .. } => stream.skip_damage(),
+        Damage::Record { .. } | Damage::Truncated { .. } => stream.resync(),
         Damage::Compression { .. } => None,
     }
 }

@@ -35,6 +35,12 @@ impl AsnWidth {
 #[inline]
 #[must_use]
 pub fn is_well_formed(value: &[u8], width: AsnWidth) -> bool {
+    // Nearly all paths are one segment.
+    if let [1..=4, count, numbers @ ..] = value
+        && numbers.len() == usize::from(*count) * width.octets()
+    {
+        return *count > 0;
+    }
     let mut input = Cursor::new(value);
     while !input.is_empty() {
         if next_segment(&mut input, width).is_none() {

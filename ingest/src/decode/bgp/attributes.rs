@@ -48,40 +48,34 @@ impl<'a> RawAttribute<'a> {
     #[inline(always)]
     #[must_use]
     pub fn disposition(&self, width: AsnWidth) -> Disposition {
-        let demanded = FLAGS.get(usize::from(self.code)).copied().unwrap_or(ANY);
-        let conflicts = demanded != ANY && self.flags & BOTH != demanded;
-        if !conflicts && self.is_sound(width) {
+        let rule = RULES.get(usize::from(self.code)).unwrap_or(&NO_RULE);
+        let bytes = self.value.len();
+        let conflicts = self.flags & rule.flags_asked != rule.flags;
+        let fits = bytes.wrapping_sub(rule.bytes_min) <= rule.bytes_over && bytes & rule.odd == 0;
+        if !conflicts && fits && (!rule.is_special || self.is_sound(width)) {
             Disposition::Accepted
         } else {
             Self::remedy(self.code, conflicts)
         }
     }
 
-    /// Whether the value is one that the code can have.
+    /// Whether the value is one that the code can have, where its length does not tell.
     #[inline(always)]
     fn is_sound(&self, width: AsnWidth) -> bool {
         let (value, bytes) = (self.value, self.value.len());
         match self.code {
-            code::ORIGIN => matches!(value, [0..=2]),
             code::AS_PATH => is_well_formed(value, width),
-            code::NEXT_HOP
-            | code::MULTI_EXIT_DISC
-            | code::LOCAL_PREF
-            | code::ORIGINATOR_ID
-            | code::ONLY_TO_CUSTOMER => bytes == 4,
-            code::ATOMIC_AGGREGATE => bytes == 0,
-            code::AGGREGATOR => bytes == width.octets() + 4,
-            code::COMMUNITIES | code::CLUSTER_LIST => bytes > 0 && bytes.is_multiple_of(4),
-            code::EXTENDED_COMMUNITIES => bytes > 0 && bytes.is_multiple_of(8),
-            code::IPV6_EXTENDED_COMMUNITIES => bytes > 0 && bytes.is_multiple_of(20),
-            code::LARGE_COMMUNITIES => bytes > 0 && bytes.is_multiple_of(12),
-            // RFC 6793 §4.1: a speaker of four octets does not send these.
-            code::AS4_PATH => {
-                width == AsnWidth::Two && bytes > 0 && is_well_formed(value, AsnWidth::Four)
-            }
-            code::AS4_AGGREGATOR => width == AsnWidth::Two && bytes == 8,
-            code::AIGP => aigp(value).is_some(),
-            _ => true,
+            code::ORIGIN => matches!(value, [0..=2]),
+            _ => match self.code {
+                code::AGGREGATOR => bytes == width.octets() + 4,
+                code::IPV6_EXTENDED_COMMUNITIES => bytes.is_multiple_of(20),
+                code::LARGE_COMMUNITIES => bytes.is_multiple_of(12),
+                // RFC 6793 §4.1: a speaker of four octets does not send these.
+                code::AS4_PATH => width == AsnWidth::Two && is_well_formed(value, AsnWidth::Four),
+                code::AS4_AGGREGATOR => width == AsnWidth::Two,
+                code::AIGP => aigp(value).is_some(),
+                _ => true,
+            },
         }
     }
 
@@ -99,23 +93,72 @@ impl<'a> RawAttribute<'a> {
     }
 }
 
-/// The two flags that a code has a fixed value of.
-const BOTH: u8 = code::OPTIONAL | code::TRANSITIVE;
-/// No value is demanded of them.
-const ANY: u8 = 0;
-/// Optional and Transitive as each code demands them.
-static FLAGS: [u8; 36] = {
-    const W: u8 = code::TRANSITIVE; // well-known
-    const O: u8 = code::OPTIONAL;
-    const X: u8 = ANY;
-    [
-        X, W, W, W, O, W, W, BOTH, BOTH, O, // 1 ORIGIN to 9 ORIGINATOR_ID
-        O, X, X, X, O, O, BOTH, X, X,
-        X, // 10 CLUSTER_LIST, 14 and 15 MP, 16 EXTENDED COMMUNITIES
-        X, X, X, X, X, BOTH, O, X, X, X, // 25 IPv6 extended, 26 AIGP
-        X, X, BOTH, X, X, BOTH, // 32 LARGE_COMMUNITY, 35 ONLY_TO_CUSTOMER
-    ]
+/// What every attribute of a code must be.
+#[derive(Clone, Copy)]
+struct Rule {
+    /// Flags with a fixed value, and that value: Optional and Transitive, or none.
+    flags_asked: u8,
+    flags: u8,
+    /// Whether its value is looked at.
+    is_special: bool,
+    /// Shortest value, and how much longer it may be.
+    bytes_min: usize,
+    bytes_over: usize,
+    /// Bits that its length has not: all of it is fours, eights.
+    odd: usize,
+}
+
+/// Any flags, any value.
+const NO_RULE: Rule = Rule {
+    flags_asked: 0,
+    flags: 0,
+    is_special: false,
+    bytes_min: 0,
+    bytes_over: usize::MAX,
+    odd: 0,
 };
+
+/// The rules by code (RFC 7606 §7 and the RFC of each attribute).
+static RULES: [Rule; 36] = rules();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the codes are below 36, and this runs in the compiler"
+)]
+const fn rules() -> [Rule; 36] {
+    const ANY: usize = usize::MAX;
+    const fn rule(flags: u8, bytes_min: usize, bytes_over: usize, odd: usize) -> Rule {
+        let flags_asked = code::OPTIONAL | code::TRANSITIVE;
+        Rule { flags_asked, flags, is_special: false, bytes_min, bytes_over, odd }
+    }
+    const fn special(flags: u8, bytes_min: usize) -> Rule {
+        Rule { is_special: true, ..rule(flags, bytes_min, ANY, 0) }
+    }
+    let (well_known, optional) = (code::TRANSITIVE, code::OPTIONAL);
+    let both = well_known | optional;
+    let of_any_flags = Rule { flags_asked: 0, flags: 0, ..special(0, 0) };
+    let mut rules = [NO_RULE; 36];
+    rules[code::ORIGIN as usize] = special(well_known, 1);
+    rules[code::AS_PATH as usize] = special(well_known, 0);
+    rules[code::NEXT_HOP as usize] = rule(well_known, 4, 0, 0);
+    rules[code::MULTI_EXIT_DISC as usize] = rule(optional, 4, 0, 0);
+    rules[code::LOCAL_PREF as usize] = rule(well_known, 4, 0, 0);
+    rules[code::ATOMIC_AGGREGATE as usize] = rule(well_known, 0, 0, 0);
+    rules[code::AGGREGATOR as usize] = special(both, 6);
+    rules[code::COMMUNITIES as usize] = rule(both, 4, ANY, 3);
+    rules[code::ORIGINATOR_ID as usize] = rule(optional, 4, 0, 0);
+    rules[code::CLUSTER_LIST as usize] = rule(optional, 4, ANY, 3);
+    rules[code::MP_REACH_NLRI as usize] = rule(optional, 0, ANY, 0);
+    rules[code::MP_UNREACH_NLRI as usize] = rule(optional, 0, ANY, 0);
+    rules[code::EXTENDED_COMMUNITIES as usize] = rule(both, 8, ANY, 7);
+    rules[code::AS4_PATH as usize] = Rule { bytes_min: 1, ..of_any_flags };
+    rules[code::AS4_AGGREGATOR as usize] = Rule { bytes_min: 8, bytes_over: 0, ..of_any_flags };
+    rules[code::IPV6_EXTENDED_COMMUNITIES as usize] = special(both, 1);
+    rules[code::AIGP as usize] = special(optional, 0);
+    rules[code::LARGE_COMMUNITIES as usize] = special(both, 1);
+    rules[code::ONLY_TO_CUSTOMER as usize] = rule(both, 4, 0, 0);
+    rules
+}
 
 /// Prefixes of one multiprotocol attribute, not yet told plain from ADD-PATH.
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +198,7 @@ impl<'a> Walk<'a> {
     /// missing ones are for the message to judge.
     ///
     /// Both are filled in place: to move them costs as much as to read a small message.
-    #[inline]
+    #[inline(always)]
     pub fn read(
         &mut self,
         block: Cursor<'a>,
@@ -179,7 +222,7 @@ impl<'a> Walk<'a> {
             } else {
                 note_high(&mut seen_high, code)
             };
-            let is_mp = matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI);
+            let is_mp = code | 1 == code::MP_UNREACH_NLRI;
             if was_seen {
                 if is_mp {
                     return Err(DecodeError::DuplicateAttribute { code });

@@ -39,28 +39,73 @@ impl NlriFacts {
 
 /// Reads the whole list once: every length is legal and the last prefix ends where the list ends.
 /// With `has_path_ids`, four octets of path identifier stand before each prefix (RFC 7911 §3).
-#[inline]
 pub fn check(
-    mut input: Cursor<'_>,
+    input: Cursor<'_>,
     family: Family,
     has_path_ids: bool,
 ) -> Result<NlriFacts, DecodeError> {
-    let mut facts = NlriFacts::default();
-    let mut host_bits = 0;
-    while !input.is_empty() {
-        if has_path_ids {
-            input.u32("path identifier")?;
+    let facts = facts(input.rest(), family, has_path_ids);
+    facts.ok_or_else(|| refusal(input, family, has_path_ids))
+}
+
+/// The same; [`check`] says what is wrong with a list that has no facts.
+#[inline(always)]
+pub(crate) fn facts(bytes: &[u8], family: Family, has_path_ids: bool) -> Option<NlriFacts> {
+    match (family, has_path_ids) {
+        (Family::Ipv4, false) => facts_of::<32, false>(bytes),
+        (Family::Ipv4, true) => facts_of::<32, true>(bytes),
+        (Family::Ipv6, false) => facts_of::<128, false>(bytes),
+        (Family::Ipv6, true) => facts_of::<128, true>(bytes),
+    }
+}
+
+/// What a list shows that can be read; none for one that cannot.
+///
+/// A length is judged after the loop, all at once: no octet tells more bytes than there could be.
+#[inline(always)]
+fn facts_of<const MAX_BITS: u8, const HAS_PATH_IDS: bool>(bytes: &[u8]) -> Option<NlriFacts> {
+    let (mut facts, mut host_bits, mut longest, mut at) = (NlriFacts::default(), 0, 0, 0);
+    while at < bytes.len() {
+        if HAS_PATH_IDS {
+            at += 4;
         }
-        let length_bits = read_length(&mut input, family)?;
-        let octets = input.take("prefix", usize::from(length_bits).div_ceil(8))?;
-        // Bits of the last octet past the length; none for whole octets and for the default route.
-        let spare = 0xff_u16 >> (((length_bits.wrapping_add(7)) & 7) + 1);
-        host_bits |= u16::from(octets.last().copied().unwrap_or(0)) & spare;
+        let length_bits = *bytes.get(at)?;
+        at += octets_of(length_bits);
+        // The last octet, or the length where there is none.
+        let last = *bytes.get(at)?;
+        at += 1;
+        host_bits |= last & SPARE.get(usize::from(length_bits & 7)).copied().unwrap_or(0);
+        longest = longest.max(length_bits);
         facts.defaults += u32::from(length_bits == 0);
         facts.prefixes += 1;
     }
     facts.has_host_bits = host_bits != 0;
-    Ok(facts)
+    (longest <= MAX_BITS).then_some(facts)
+}
+
+/// Bits of the last octet past a length, by its remainder of eight; none for whole octets and for
+/// the default route.
+const SPARE: [u8; 8] = [0, 0x7f, 0x3f, 0x1f, 0x0f, 0x07, 0x03, 0x01];
+
+/// Octets that a length fills.
+#[inline]
+fn octets_of(length_bits: u8) -> usize {
+    (usize::from(length_bits) + 7) >> 3
+}
+
+/// Why a list cannot be read: the same once more, with words for it.
+#[cold]
+fn refusal(mut input: Cursor<'_>, family: Family, has_path_ids: bool) -> DecodeError {
+    loop {
+        let path_id = if has_path_ids { input.u32("path identifier").map(|_| ()) } else { Ok(()) };
+        let read = path_id.and_then(|()| {
+            let length_bits = read_length(&mut input, family)?;
+            input.take("prefix", octets_of(length_bits))
+        });
+        if let Err(error) = read {
+            return error;
+        }
+    }
 }
 
 /// Reads one prefix: a length in bits, then only the bytes that length fills (RFC 4271 §4.3).
@@ -68,12 +113,31 @@ pub fn check(
 #[inline]
 pub fn read_prefix(input: &mut Cursor<'_>, family: Family) -> Result<Prefix, DecodeError> {
     let length_bits = read_length(input, family)?;
-    let prefix = match family {
-        Family::Ipv4 => Prefix::v4(input.peek_padded(), length_bits),
-        Family::Ipv6 => Prefix::v6(input.peek_padded(), length_bits),
-    };
-    input.take("prefix", usize::from(length_bits).div_ceil(8))?;
-    Ok(prefix)
+    let octets = input.take("prefix", octets_of(length_bits))?;
+    Ok(prefix_of(octets, family, length_bits))
+}
+
+/// The prefix of the octets that its length fills.
+#[inline]
+fn prefix_of(octets: &[u8], family: Family, length_bits: u8) -> Prefix {
+    let (high, low) = octets.split_at_checked(8).unwrap_or((octets, &[]));
+    match family {
+        Family::Ipv4 => Prefix::v4_word((word_of(high) >> 32) as u32, length_bits),
+        Family::Ipv6 => Prefix::v6_words(word_of(high), word_of(low), length_bits),
+    }
+}
+
+/// Eight octets at most as the front of a word.
+#[inline]
+fn word_of(octets: &[u8]) -> u64 {
+    match (octets.first_chunk(), octets.last_chunk()) {
+        // Two reads that overlap: four octets or more.
+        (Some(front), Some(back)) => {
+            let (front, back) = (u32::from_be_bytes(*front), u32::from_be_bytes(*back));
+            u64::from(front) << 32 | u64::from(back) << (8 * (8_usize.saturating_sub(octets.len())))
+        }
+        _ => octets.iter().zip([56, 48, 40]).map(|(octet, by)| u64::from(*octet) << by).sum(),
+    }
 }
 
 #[inline]
@@ -136,17 +200,46 @@ impl<'a> NlriList<'a> {
 
     /// Every prefix with its path identifier, if the list has them, in the order sent.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = (Prefix, Option<u32>)> + use<'a> {
-        let (mut input, family, has_path_ids) =
-            (Cursor::new(self.bytes), self.family, self.has_path_ids);
-        std::iter::from_fn(move || {
-            if input.is_empty() {
-                return None;
+    pub fn for_each(&self, f: impl FnMut(Prefix, Option<u32>)) {
+        match (self.family, self.has_path_ids) {
+            (Family::Ipv4, false) => self.walk::<false>(Family::Ipv4, f),
+            (Family::Ipv6, false) => self.walk::<false>(Family::Ipv6, f),
+            (family, true) => self.walk::<true>(family, f),
+        }
+    }
+
+    #[inline(always)]
+    fn walk<const HAS_PATH_IDS: bool>(
+        &self,
+        family: Family,
+        mut f: impl FnMut(Prefix, Option<u32>),
+    ) {
+        let (bytes, mut at) = (self.bytes, 0);
+        while at < bytes.len() {
+            let mut path_id = None;
+            if HAS_PATH_IDS {
+                let Some(octets) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+                    return;
+                };
+                path_id = Some(u32::from_be_bytes(*octets));
+                at += 4;
             }
-            let path_id =
-                if has_path_ids { Some(input.u32("path identifier").ok()?) } else { None };
-            read_prefix(&mut input, family).ok().map(|prefix| (prefix, path_id))
-        })
+            let Some(length_bits) = bytes.get(at).copied() else { return };
+            let first = at + 1;
+            at = first + octets_of(length_bits);
+            let Some(read) = bytes.get(..at) else { return };
+            let prefix = match (family, read.last_chunk()) {
+                // The last four octets read hold all of an IPv4 prefix, and its length or what is
+                // before it: at the end of a list there is nothing behind it to be read.
+                (Family::Ipv4, Some(window)) => {
+                    let window = u64::from(u32::from_be_bytes(*window));
+                    let unused = 32_usize.saturating_sub(8 * (at - first));
+                    Prefix::v4_word((window << unused) as u32, length_bits)
+                }
+                _ => prefix_of(read.get(first..).unwrap_or_default(), family, length_bits),
+            };
+            f(prefix, path_id);
+        }
     }
 }
 
@@ -157,7 +250,8 @@ mod tests {
 
     fn read(bytes: &[u8], family: Family, has_path_ids: bool) -> Vec<(String, Option<u32>)> {
         let (list, facts) = NlriList::checked(Cursor::new(bytes), family, has_path_ids).unwrap();
-        let read: Vec<_> = list.iter().map(|(prefix, id)| (prefix.to_string(), id)).collect();
+        let mut read = vec![];
+        list.for_each(|prefix, id| read.push((prefix.to_string(), id)));
         assert_eq!(read.len(), facts.prefixes as usize);
         read
     }
@@ -180,6 +274,16 @@ mod tests {
             bytes.extend(&[0xff; 4][..usize::from(length_bits).div_ceil(8)]);
             let facts = check(Cursor::new(&bytes), Ipv4, false).unwrap();
             assert_eq!(facts.has_host_bits, length_bits % 8 != 0, "{length_bits}");
+        }
+    }
+
+    #[test]
+    fn every_length_of_ipv6_keeps_the_bits_that_count() {
+        for length_bits in 0..=128_u8 {
+            let octets: Vec<u8> = (1..=16).map(|octet| octet * 15).collect();
+            let bytes = [&[length_bits][..], &octets[..usize::from(length_bits).div_ceil(8)]];
+            let whole = Prefix::v6(octets.clone().try_into().unwrap(), length_bits);
+            assert_eq!(read(&bytes.concat(), Ipv6, false), [(whole.to_string(), None)]);
         }
     }
 
