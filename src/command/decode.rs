@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ingest::session::{MrtSession, RouteSink, UpdateView};
+use ingest::session::{BmpOptions, MrtSession, RouteSink, UpdateView};
 use ingest::source::discover::{DiscoverError, FileKind, kind};
+use ingest::source::elements::Elements;
 use ingest::source::mrt_file::MrtStream;
 use ingest::source::open::open;
 
@@ -27,7 +28,7 @@ pub struct Decode {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
 
-    /// MRT files, compressed or not
+    /// MRT, BMP, OpenBMP, pcap or RIS Live files, compressed or not
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -75,17 +76,18 @@ fn count(path: &Path) -> Counts {
     let mut counts = Counts::default();
     match kind(path) {
         Ok(FileKind::Mrt { .. }) => {}
-        Ok(_) => {
-            let problem = "holds RTT samples; this version counts MRT files".to_owned();
+        Ok(FileKind::Rtt(_)) => {
+            let problem = "holds RTT samples; this version counts routes".to_owned();
             return Counts { problem: Some(problem), ..counts };
         }
+        Ok(kind) => return count_elements(path, kind),
         Err(DiscoverError::Io { error, .. }) => {
             return Counts { problem: Some(error.to_string()), ..counts };
         }
         Err(DiscoverError::Empty { .. }) => {
             return Counts { problem: Some("the file is empty".to_owned()), ..counts };
         }
-        Err(_) => return Counts { problem: Some("is no MRT file".to_owned()), ..counts },
+        Err(_) => return Counts { problem: Some("holds no routes".to_owned()), ..counts },
     }
     let reader = match open(path) {
         Ok(reader) => reader,
@@ -118,4 +120,42 @@ fn count(path: &Path) -> Counts {
     counts.withdrawn = met.updates.withdrawn;
     counts.refused += met.refused.values().sum::<u64>();
     counts
+}
+
+/// Counts a file that is no MRT.
+fn count_elements(path: &Path, kind: FileKind) -> Counts {
+    let opened = open(path).and_then(|reader| {
+        Elements::open(kind, reader, Arc::from("archive"), "file", BmpOptions::default())
+    });
+    let mut elements = match opened {
+        Ok(Some(elements)) => elements,
+        Ok(None) => return Counts::default(),
+        Err(error) => return Counts { problem: Some(error.to_string()), ..Counts::default() },
+    };
+    let (mut problem, mut damage) = (None, None);
+    loop {
+        match elements.load() {
+            Ok(Some(_)) => {
+                let (number, offset) = (elements.records(), elements.offset());
+                let refusal = elements.hand_over(&mut Discard);
+                problem =
+                    problem
+                        .or(refusal
+                            .map(|words| format!("record {number} at offset {offset}: {words}")));
+            }
+            Ok(None) => break,
+            Err(error) => {
+                damage = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    let met = elements.counts();
+    Counts {
+        records: met.records,
+        announced: met.updates.announced,
+        withdrawn: met.updates.withdrawn,
+        refused: met.refused.values().sum::<u64>() + u64::from(damage.is_some()),
+        problem: damage.or(problem),
+    }
 }
