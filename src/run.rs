@@ -184,6 +184,7 @@ async fn serve(
         keep: config.log.keep,
         inputs: std::mem::take(&mut sources.inputs),
         commit_secs: config.lake.commit_secs,
+        is_final: request.until_done,
     };
     let live = Live::start(options, writer, &recovered, now)?;
     let runtime = tokio::runtime::Handle::current();

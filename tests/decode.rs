@@ -113,7 +113,7 @@ fn what_is_no_archive_is_told_and_exits_with_65() {
     for (file, words) in [
         ("a.jsonl", "holds RTT samples"),
         ("empty.mrt", "the file is empty"),
-        ("notes.txt", "is no MRT file"),
+        ("notes.txt", "holds no routes in a format that is known"),
     ] {
         let done = bench.expect(65, &["decode", "--format", "json", file]);
         assert!(stderr(&done).contains(words) && done.stdout.is_empty(), "{}", stderr(&done));

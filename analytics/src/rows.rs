@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemas::batch::Account;
 use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
@@ -149,5 +150,27 @@ fn connection_row(
         owner: registered.map_or("customer", |registered| registered.owner.as_str()).into(),
         origin_asns: connection.origin_asns.clone(),
         upstream_asns: connection.upstream_asns.clone(),
+    }
+}
+
+/// The `ledger` row of one account.
+pub(crate) fn ledger(source: &Text, account: &Account, time: Timestamp) -> LedgerRow {
+    LedgerRow {
+        time,
+        source: Arc::clone(source),
+        partition: 0,
+        first_offset: account.first_offset,
+        last_offset: account.last_offset,
+        read: account.read,
+        accepted: account.accepted,
+        unmatched: account.unmatched,
+        late: 0,
+        quarantined: account.quarantined,
+        refused: account.refused,
+        reasons: account
+            .reasons
+            .iter()
+            .map(|(reason, count)| format!("{reason}={count}").into())
+            .collect(),
     }
 }

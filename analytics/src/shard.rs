@@ -139,7 +139,7 @@ impl Shard {
             self.rows.ledger.push(LedgerRow {
                 late: count,
                 reasons: vec![format!("{reason}={count}").into()],
-                ..ledger_row(&source.into(), &Account::default(), self.reached)
+                ..rows::ledger(&source.into(), &Account::default(), self.reached)
             });
         }
     }
@@ -256,7 +256,7 @@ impl Shard {
             }
             Control::Ledger { source, account, event_time } => {
                 let Some(source) = batch.sources.get(*source as usize) else { return };
-                self.rows.ledger.push(ledger_row(source, account, *event_time));
+                self.rows.ledger.push(rows::ledger(source, account, *event_time));
             }
         }
     }
@@ -476,26 +476,5 @@ fn session_row(told: &PeerChange<'_>, registry: &Registry) -> SessionRow {
         prefixes_accepted: told.prefixes_accepted,
         prefixes_max: None,
         up_since: None,
-    }
-}
-
-fn ledger_row(source: &Text, account: &Account, time: Timestamp) -> LedgerRow {
-    LedgerRow {
-        time,
-        source: Arc::clone(source),
-        partition: 0,
-        first_offset: account.first_offset,
-        last_offset: account.last_offset,
-        read: account.read,
-        accepted: account.accepted,
-        unmatched: account.unmatched,
-        late: 0,
-        quarantined: account.quarantined,
-        refused: account.refused,
-        reasons: account
-            .reasons
-            .iter()
-            .map(|(reason, count)| format!("{reason}={count}").into())
-            .collect(),
     }
 }

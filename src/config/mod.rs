@@ -57,7 +57,7 @@ pub const DEFAULT_LOG: &str = "./peerscope-log";
 pub struct LogConfig {
     /// `ours`: routes that touch a registered prefix or pass a watched AS; `all`: every route.
     pub keep: Keep,
-    /// Folder of the embedded log, relative to the configuration.
+    /// Folder of the embedded log, relative to the working folder, as the lake is.
     pub path: PathBuf,
     /// Number of its partitions; fixed when it is made.
     pub partitions: u32,

@@ -13,7 +13,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
     let told = refuse("[[connection]]\nname = \"a\"\norigin_asn = [64510]\n");
     assert_eq!(told, "c.toml:3:1: unknown key `origin_asn`, did you mean `origin_asns`?");
     let told = refuse("[lake]\nzzz = 1\n");
-    assert_eq!(told, "c.toml:2:1: unknown key `zzz`, known here: url");
+    assert_eq!(told, "c.toml:2:1: unknown key `zzz`, known here: url, commit_secs");
 }
 
 #[test]

@@ -132,7 +132,8 @@ impl Inputs {
             let id = *ids.entry(settings.name.to_string()).or_insert(next);
             let prefix = format!("{}{BETWEEN}", settings.name);
             let own = known.iter().filter(|(key, _)| key.starts_with(&prefix));
-            let positions = own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
+            let positions =
+                own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
             inputs.push(Input::new(settings, id, positions));
         }
         Self(inputs)
@@ -209,6 +210,11 @@ impl Inputs {
             }
         }
         Ok(())
+    }
+
+    /// All of them were read to their end, for good.
+    pub(super) fn end(&mut self) {
+        self.0.iter_mut().for_each(|input| input.behind = None);
     }
 
     pub(super) fn reports(self) -> Vec<InputReport> {
@@ -432,11 +438,7 @@ impl Input {
         Ok(())
     }
 
-    fn tell_account(
-        &mut self,
-        now: Timestamp,
-        intake: &mut LiveIntake,
-    ) -> Result<(), LogError> {
+    fn tell_account(&mut self, now: Timestamp, intake: &mut LiveIntake) -> Result<(), LogError> {
         if self.account.read == 0 {
             return Ok(());
         }

@@ -31,8 +31,8 @@ use crate::log::embedded::{EmbeddedWriter, Recovered};
 use crate::session::interest::Keep;
 use crate::source::live::Arrival;
 
-pub use inputs::{InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
+pub use inputs::{InputReport, InputSettings, positions_of};
 pub use stream::Format;
 
 /// Bytes of arrivals taken into one append at most.
@@ -54,6 +54,8 @@ pub struct LiveOptions {
     pub inputs: Vec<InputSettings>,
     /// Seconds of log time after which what was told is to be in the lake.
     pub commit_secs: u32,
+    /// Whether the inputs end for good when they end: then everything in them has passed.
+    pub is_final: bool,
 }
 
 /// Collects the batches of one append.
@@ -74,6 +76,7 @@ pub struct Live<C> {
     inputs: Inputs,
     writer: EmbeddedWriter,
     commit_secs: u32,
+    is_final: bool,
     now: Timestamp,
     /// Second of the last tick.
     second: i64,
@@ -95,7 +98,7 @@ impl<C: Fn() -> Timestamp> Live<C> {
         recovered: &Recovered,
         clock: C,
     ) -> Result<Self, LogError> {
-        let LiveOptions { registry, settings, keep, inputs, commit_secs } = options;
+        let LiveOptions { registry, settings, keep, inputs, commit_secs, is_final } = options;
         let now = clock().max(recovered.log_time.unwrap_or(Timestamp::MIN));
         let (registry, is_new) = versioned(&registry, &settings, recovered);
         let batcher = Batcher::new(&recovered.next_offsets, true, Collected::default());
@@ -105,6 +108,7 @@ impl<C: Fn() -> Timestamp> Live<C> {
             inputs: Inputs::new(inputs, &recovered.positions),
             writer,
             commit_secs: commit_secs.max(1),
+            is_final,
             now,
             second: now.secs(),
             committed: now,
@@ -142,7 +146,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
         loop {
             let until_tick = MICROS_PER_SEC - (self.clock)().micros().rem_euclid(MICROS_PER_SEC);
             let wait = Duration::from_micros(until_tick.unsigned_abs());
-            let first = runtime.block_on(async { tokio::time::timeout(wait, arrivals.recv()).await });
+            let first =
+                runtime.block_on(async { tokio::time::timeout(wait, arrivals.recv()).await });
             self.now = self.now.max((self.clock)());
             match first {
                 Ok(None) => break,
@@ -154,6 +159,10 @@ impl<C: Fn() -> Timestamp> Live<C> {
         }
         self.now = self.now.max((self.clock)());
         self.inputs.stop(self.now, &mut self.intake, &mut self.moved)?;
+        if self.is_final {
+            self.inputs.end();
+        }
+        self.pass()?;
         self.commit()?;
         Ok(self.inputs.reports())
     }
@@ -179,16 +188,20 @@ impl<C: Fn() -> Timestamp> Live<C> {
             return Ok(());
         }
         self.second = self.now.secs();
-        let until = Timestamp(self.second * MICROS_PER_SEC);
-        for (until, inputs) in self.inputs.progress(until) {
-            let inputs = &inputs;
-            self.intake.batcher.broadcast(self.now, |_| Control::Tick {
-                inputs: inputs.clone(),
-                until,
-            })?;
-        }
+        self.pass()?;
         if self.now.secs_since(self.committed) >= i64::from(self.commit_secs) {
             self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn pass(&mut self) -> Result<(), LogError> {
+        let until = Timestamp(self.now.secs() * MICROS_PER_SEC);
+        for (until, inputs) in self.inputs.progress(until) {
+            let inputs = &inputs;
+            self.intake
+                .batcher
+                .broadcast(self.now, |_| Control::Tick { inputs: inputs.clone(), until })?;
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
+//! What a router says ends up in the log, over restarts too.
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Mutex;
@@ -47,6 +49,7 @@ fn hear(folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
         keep: Keep::Ours,
         inputs: vec![input(Format::Bmp(BmpOptions::default()))],
         commit_secs: 1,
+        is_final: true,
     };
     let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));
     let clock = move || {
@@ -83,11 +86,18 @@ fn told(folder: &Path) -> Vec<String> {
                     Content::Route(row) => {
                         let route = batch.routes.get(row + behind).unwrap();
                         let message = batch.message_of(&route).unwrap();
-                        format!("{} {} {}", message.source_offset, route.action.as_str(), route.prefix)
+                        format!(
+                            "{} {} {}",
+                            message.source_offset,
+                            route.action.as_str(),
+                            route.prefix
+                        )
                     }
                     Content::Sample(_) => "sample".to_owned(),
                     Content::Control(index) => match &batch.controls[(index + behind) as usize] {
-                        Control::Registry { registry, .. } => format!("version {}", registry.version),
+                        Control::Registry { registry, .. } => {
+                            format!("version {}", registry.version)
+                        }
                         Control::Peer { state: PeerState::Up, .. } => "up".to_owned(),
                         Control::Peer { state: PeerState::Stale, .. } => "stale".to_owned(),
                         Control::Peer { .. } => "peer".to_owned(),
@@ -182,7 +192,10 @@ fn log_time_never_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     hear(folder.path(), "192.0.2.0/24", 500, Vec::new());
     hear(folder.path(), "192.0.2.0/24", 400, Vec::new());
-    let times: Vec<_> =
-        batches(folder.path()).iter().filter_map(EventBatch::log_times).map(|times| times.0).collect();
+    let times: Vec<_> = batches(folder.path())
+        .iter()
+        .filter_map(EventBatch::log_times)
+        .map(|times| times.0)
+        .collect();
     assert!(times.is_sorted() && times.first() == Some(&Timestamp::from_secs(500)), "{times:?}");
 }

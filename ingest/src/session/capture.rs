@@ -13,7 +13,7 @@ use schemas::time::Timestamp;
 
 use super::RouteSink;
 use super::bmp::{BmpError, BmpOptions, BmpSession};
-use super::tcp::{Piece, TcpStream};
+use super::tcp::{Piece, Reassembly};
 use crate::decode::bmp::{MESSAGE_BYTES_MAX, is_likely};
 use crate::decode::packet::{Flow, Segment};
 
@@ -56,7 +56,7 @@ enum Content {
 
 #[derive(Debug)]
 struct Stream {
-    tcp: TcpStream,
+    tcp: Reassembly,
     content: Content,
 }
 
@@ -138,7 +138,7 @@ impl CaptureSession {
                 return;
             }
             let content = Content::Unknown(Vec::new(), 0);
-            self.streams.insert(segment.flow, Stream { tcp: TcpStream::default(), content });
+            self.streams.insert(segment.flow, Stream { tcp: Reassembly::default(), content });
         }
         let Some(Stream { tcp, content }) = self.streams.get_mut(&segment.flow) else { return };
         let mut reader =

@@ -1,6 +1,6 @@
 //! TCP streams: segments in, as captured, bytes in their order out.
 //!
-//! One [`TcpStream`] is one direction of one session. It takes segments out of order and more than
+//! One [`Reassembly`] is one direction of one session. It takes segments out of order and more than
 //! once, begins in the middle where the capture did, and passes over what the capture has lost when
 //! too much waits behind the hole. It believes sequence numbers and looks at nothing else: no
 //! checksums, no acknowledgements, no options.
@@ -27,7 +27,7 @@ pub enum Piece<'a> {
 
 /// One direction of a session.
 #[derive(Debug, Default)]
-pub struct TcpStream {
+pub struct Reassembly {
     /// Sequence number of the next byte.
     next: Option<u32>,
     /// Its position, counted from the first byte seen.
@@ -42,7 +42,7 @@ pub struct TcpStream {
     pub repeated: u64,
 }
 
-impl TcpStream {
+impl Reassembly {
     /// Whether a segment belongs to another session than what was seen so far.
     #[must_use]
     pub fn is_another(&self, segment: &Segment<'_>) -> bool {
@@ -142,7 +142,7 @@ impl TcpStream {
 }
 
 /// Where a repeated SYN of the same session would lie from the next byte.
-fn first_sent(segment: &Segment<'_>, stream: &TcpStream) -> u32 {
+fn first_sent(segment: &Segment<'_>, stream: &Reassembly) -> u32 {
     let told = (stream.position as u32).wrapping_add(u32::from(segment.is_syn));
     told.wrapping_neg()
 }
@@ -156,8 +156,8 @@ mod tests {
         Segment { flow: (end, end), sequence, is_syn, is_end: false, payload }
     }
 
-    fn told(segments: &[Segment<'_>]) -> (Vec<u8>, Vec<u64>, TcpStream) {
-        let (mut stream, mut bytes, mut holes) = (TcpStream::default(), vec![], vec![]);
+    fn told(segments: &[Segment<'_>]) -> (Vec<u8>, Vec<u64>, Reassembly) {
+        let (mut stream, mut bytes, mut holes) = (Reassembly::default(), vec![], vec![]);
         let mut tell = |piece: Piece<'_>| match piece {
             Piece::Bytes(more) => bytes.extend_from_slice(more),
             Piece::Hole(lost) => holes.push(lost),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn another_session_on_the_same_ports_is_noticed() {
-        let mut stream = TcpStream::default();
+        let mut stream = Reassembly::default();
         stream.take(&segment(100, &[], true), |_| {});
         stream.take(&segment(101, b"abc", false), |_| {});
         assert!(!stream.is_another(&segment(104, b"x", false)));

@@ -1,3 +1,5 @@
+//! There and back.
+
 use super::*;
 use crate::batch::{Account, PeerState};
 use crate::bgp::{AsPath, Asn, Community, RibView};

@@ -17,6 +17,7 @@ use schemas::bgp::{Asn, Disposition, Family, PathAttributes};
 
 use super::as_path::{AsnWidth, PathView, is_well_formed};
 use super::code;
+use super::rules::{NO_RULE, RULES};
 use super::values::{aggregator, aigp, communities, mp_next_hop, numbers, origin};
 use crate::decode::cursor::{Cursor, DecodeError};
 
@@ -91,73 +92,6 @@ impl<'a> RawAttribute<'a> {
             _ => Disposition::TreatAsWithdraw,
         }
     }
-}
-
-/// What every attribute of a code must be.
-#[derive(Clone, Copy)]
-struct Rule {
-    /// Flags with a fixed value, and that value: Optional and Transitive, or none.
-    flags_asked: u8,
-    flags: u8,
-    /// Whether its value is looked at.
-    is_special: bool,
-    /// Shortest value, and how much longer it may be.
-    bytes_min: usize,
-    bytes_over: usize,
-    /// Bits that its length has not: all of it is fours, eights.
-    odd: usize,
-}
-
-/// Any flags, any value.
-const NO_RULE: Rule = Rule {
-    flags_asked: 0,
-    flags: 0,
-    is_special: false,
-    bytes_min: 0,
-    bytes_over: usize::MAX,
-    odd: 0,
-};
-
-/// The rules by code (RFC 7606 §7 and the RFC of each attribute).
-static RULES: [Rule; 36] = rules();
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "the codes are below 36, and this runs in the compiler"
-)]
-const fn rules() -> [Rule; 36] {
-    const ANY: usize = usize::MAX;
-    const fn rule(flags: u8, bytes_min: usize, bytes_over: usize, odd: usize) -> Rule {
-        let flags_asked = code::OPTIONAL | code::TRANSITIVE;
-        Rule { flags_asked, flags, is_special: false, bytes_min, bytes_over, odd }
-    }
-    const fn special(flags: u8, bytes_min: usize) -> Rule {
-        Rule { is_special: true, ..rule(flags, bytes_min, ANY, 0) }
-    }
-    let (well_known, optional) = (code::TRANSITIVE, code::OPTIONAL);
-    let both = well_known | optional;
-    let of_any_flags = Rule { flags_asked: 0, flags: 0, ..special(0, 0) };
-    let mut rules = [NO_RULE; 36];
-    rules[code::ORIGIN as usize] = special(well_known, 1);
-    rules[code::AS_PATH as usize] = special(well_known, 0);
-    rules[code::NEXT_HOP as usize] = rule(well_known, 4, 0, 0);
-    rules[code::MULTI_EXIT_DISC as usize] = rule(optional, 4, 0, 0);
-    rules[code::LOCAL_PREF as usize] = rule(well_known, 4, 0, 0);
-    rules[code::ATOMIC_AGGREGATE as usize] = rule(well_known, 0, 0, 0);
-    rules[code::AGGREGATOR as usize] = special(both, 6);
-    rules[code::COMMUNITIES as usize] = rule(both, 4, ANY, 3);
-    rules[code::ORIGINATOR_ID as usize] = rule(optional, 4, 0, 0);
-    rules[code::CLUSTER_LIST as usize] = rule(optional, 4, ANY, 3);
-    rules[code::MP_REACH_NLRI as usize] = rule(optional, 0, ANY, 0);
-    rules[code::MP_UNREACH_NLRI as usize] = rule(optional, 0, ANY, 0);
-    rules[code::EXTENDED_COMMUNITIES as usize] = rule(both, 8, ANY, 7);
-    rules[code::AS4_PATH as usize] = Rule { bytes_min: 1, ..of_any_flags };
-    rules[code::AS4_AGGREGATOR as usize] = Rule { bytes_min: 8, bytes_over: 0, ..of_any_flags };
-    rules[code::IPV6_EXTENDED_COMMUNITIES as usize] = special(both, 1);
-    rules[code::AIGP as usize] = special(optional, 0);
-    rules[code::LARGE_COMMUNITIES as usize] = special(both, 1);
-    rules[code::ONLY_TO_CUSTOMER as usize] = rule(both, 4, 0, 0);
-    rules
 }
 
 /// Prefixes of one multiprotocol attribute, not yet told plain from ADD-PATH.

@@ -14,6 +14,7 @@ pub mod code;
 pub mod message;
 pub mod nlri;
 pub mod open;
+mod rules;
 mod values;
 
 pub use as_path::{AsnWidth, PathView, Segment};

@@ -1,3 +1,5 @@
+//! Torn ends, damage, restarts, and readers beside a writer.
+
 use std::io::{Seek as _, SeekFrom};
 
 use schemas::batch::{Control, EventBatch};

@@ -88,7 +88,8 @@ fn a_flipped_bit_is_found_and_what_stands_before_it_is_given() {
         let mut damaged = whole.clone();
         damaged[place] ^= 0x10;
         let Some((read, error)) = parallel(&damaged) else { return };
-        assert!(error.is_some(), "{place}");
+        let (_, wanted_error) = self::read(MultiBzDecoder::new(&damaged[..]));
+        assert_eq!(error.is_some(), wanted_error.is_some(), "{place}: some bits mean nothing");
         assert!(plain.starts_with(&read), "{place}");
         let whole_blocks = 99_981 * (place * 5 / whole.len()).saturating_sub(1);
         assert!(read.len() >= whole_blocks, "{place}: only {} bytes", read.len());
