@@ -47,8 +47,12 @@ fn a_service_that_was_killed_tells_what_a_replay_tells_each_record_once() {
     assert!(routes.len() > 100 && latency.len() > 100, "there is something to compare");
     let mut interrupted = 0;
     for kill in 0..kills {
-        let mut child =
-            bench.command(&run("lake")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = bench
+            .command(&run("lake"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(u64::from(30 + (kill * 7919) % 900)));
         interrupted += u32::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();

@@ -320,13 +320,8 @@ fn fold_summaries(
     ]))
 }
 
-
 /// Every table has a file in a finished lake, so that every engine can read every table.
-fn empty_tables(
-    folding: &Folding,
-    name: &str,
-    position: Position,
-) -> Result<(), LakeError> {
+fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(), LakeError> {
     empty! { (folding, name), position;
         LATENCY_REVISIONS: LatencyRow,
         LATENCY_5M: LatencyRow,

@@ -205,7 +205,6 @@ impl<O: Outlet> Recorder<'_, O> {
     pub fn finish(self) -> Result<u64, LogError> {
         self.failed.map_or(Ok(self.records), Err)
     }
-
 }
 
 impl<O: Outlet> RouteSink for Recorder<'_, O> {

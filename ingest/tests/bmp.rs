@@ -88,7 +88,14 @@ fn captures_of_real_routers_hold_what_they_should() {
         let counts = file.counts();
         assert_eq!(counts.updates.elements(), tally.elements, "{name}");
         let u = &counts.updates;
-        lines.push(format!("{name} {total:?} {:?} peers {} states {} eor {} {:?}", [u.announced, u.withdrawn, u.stripped_paths], tally.peers.len(), tally.states, tally.ends, counts.refused));
+        lines.push(format!(
+            "{name} {total:?} {:?} peers {} states {} eor {} {:?}",
+            [u.announced, u.withdrawn, u.stripped_paths],
+            tally.peers.len(),
+            tally.states,
+            tally.ends,
+            counts.refused
+        ));
     }
     println!("{}", lines.join("\n"));
 }

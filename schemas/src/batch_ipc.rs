@@ -21,7 +21,9 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions};
 use arrow::ipc::{MetadataVersion, reader::read_record_batch, root_as_message};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Action, Content, Control, EventBatch, MessageEvent, RouteEvent, Run, SampleEvent};
+use crate::batch::{
+    Action, Content, Control, EventBatch, MessageEvent, RouteEvent, Run, SampleEvent,
+};
 use crate::bgp::{Disposition, Family, PathAttributes, PeerHeader, Prefix};
 use crate::sample::Statistic;
 use crate::tables::Text;
@@ -350,8 +352,7 @@ fn read_prefixes(rows: &RecordBatch, place: usize) -> Result<Vec<Prefix>, BatchE
     let (length, is_ipv4) = (numbers::<UInt8Type>(rows, place + 1)?, booleans(rows, place + 2)?);
     (0..rows.num_rows())
         .map(|row| {
-            let octets: &[u8; 16] =
-                first.value(row).first_chunk().ok_or(malformed("prefix"))?;
+            let octets: &[u8; 16] = first.value(row).first_chunk().ok_or(malformed("prefix"))?;
             let length = length.value(row);
             Ok(match octets {
                 [.., a, b, c, d] if is_ipv4.value(row) => Prefix::v4([*a, *b, *c, *d], length),

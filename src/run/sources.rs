@@ -111,9 +111,10 @@ impl Sources {
         let Source::RisLive(ris) = source else { return Ok(()) };
         self.inputs.push(start.input(ris.collector.as_deref(), Format::RisLive));
         let registry = &start.config.registry;
-        let public = registry.connections().iter().filter(|connection| {
-            connection.routing_domain == PUBLIC_ROUTING_DOMAIN
-        });
+        let public = registry
+            .connections()
+            .iter()
+            .filter(|connection| connection.routing_domain == PUBLIC_ROUTING_DOMAIN);
         let prefixes: Vec<Prefix> = public
             .flat_map(|connection| connection.prefixes.iter().map(|registered| registered.prefix))
             .collect();
@@ -133,7 +134,8 @@ impl Sources {
         let mut input = start.input(folder.collector.as_deref(), Format::Files(options));
         input.book = Some(source.book());
         if folder.collector.is_none() {
-            input.collector_of = Some(Arc::new(move |name| rules.collector_of(name).map(Text::from)));
+            input.collector_of =
+                Some(Arc::new(move |name| rules.collector_of(name).map(Text::from)));
         }
         self.inputs.push(input);
         let told = folder.folder.iter().chain(&folder.paths);

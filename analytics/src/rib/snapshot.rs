@@ -43,16 +43,19 @@ pub fn rows(
     let (partition, partitions) = shard;
     let mut roles: HashMap<usize, Option<Text>> = HashMap::new();
     let mut rows = Vec::new();
-    rib.for_each(|_| true, |route| {
-        let domain = registry.domain(&route.peer.routing_domain);
-        if domain.writing_shard(&route.prefix, partitions) != partition {
-            return;
-        }
-        let role = roles
-            .entry(Arc::as_ptr(route.peer).addr())
-            .or_insert_with(|| session_of(registry, route.peer).and_then(|(_, role)| role));
-        rows.push(row(&route, registry, role.clone(), snapshot_time));
-    });
+    rib.for_each(
+        |_| true,
+        |route| {
+            let domain = registry.domain(&route.peer.routing_domain);
+            if domain.writing_shard(&route.prefix, partitions) != partition {
+                return;
+            }
+            let role = roles
+                .entry(Arc::as_ptr(route.peer).addr())
+                .or_insert_with(|| session_of(registry, route.peer).and_then(|(_, role)| role));
+            rows.push(row(&route, registry, role.clone(), snapshot_time));
+        },
+    );
     rows
 }
 

@@ -139,11 +139,7 @@ impl FileStream {
     }
 
     /// Hands on what is whole; at the end of the file what is left is not.
-    fn drain<O: Outlet>(
-        &mut self,
-        step: &mut Step<'_, O>,
-        is_end: bool,
-    ) -> Result<(), LogError> {
+    fn drain<O: Outlet>(&mut self, step: &mut Step<'_, O>, is_end: bool) -> Result<(), LogError> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut content = std::mem::replace(&mut self.content, Content::Other);
         let used = match &mut content {

@@ -132,7 +132,8 @@ impl Inputs {
             let id = *ids.entry(settings.name.to_string()).or_insert(next);
             let prefix = format!("{}{BETWEEN}", settings.name);
             let own = known.iter().filter(|(key, _)| key.starts_with(&prefix));
-            let positions = own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
+            let positions =
+                own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
             inputs.push(Input::new(settings, id, positions));
         }
         Self(inputs)
@@ -432,11 +433,7 @@ impl Input {
         Ok(())
     }
 
-    fn tell_account(
-        &mut self,
-        now: Timestamp,
-        intake: &mut LiveIntake,
-    ) -> Result<(), LogError> {
+    fn tell_account(&mut self, now: Timestamp, intake: &mut LiveIntake) -> Result<(), LogError> {
         if self.account.read == 0 {
             return Ok(());
         }

@@ -31,8 +31,8 @@ use crate::log::embedded::{EmbeddedWriter, Recovered};
 use crate::session::interest::Keep;
 use crate::source::live::Arrival;
 
-pub use inputs::{InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
+pub use inputs::{InputReport, InputSettings, positions_of};
 pub use stream::Format;
 
 /// Bytes of arrivals taken into one append at most.
@@ -142,7 +142,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
         loop {
             let until_tick = MICROS_PER_SEC - (self.clock)().micros().rem_euclid(MICROS_PER_SEC);
             let wait = Duration::from_micros(until_tick.unsigned_abs());
-            let first = runtime.block_on(async { tokio::time::timeout(wait, arrivals.recv()).await });
+            let first =
+                runtime.block_on(async { tokio::time::timeout(wait, arrivals.recv()).await });
             self.now = self.now.max((self.clock)());
             match first {
                 Ok(None) => break,
@@ -182,10 +183,9 @@ impl<C: Fn() -> Timestamp> Live<C> {
         let until = Timestamp(self.second * MICROS_PER_SEC);
         for (until, inputs) in self.inputs.progress(until) {
             let inputs = &inputs;
-            self.intake.batcher.broadcast(self.now, |_| Control::Tick {
-                inputs: inputs.clone(),
-                until,
-            })?;
+            self.intake
+                .batcher
+                .broadcast(self.now, |_| Control::Tick { inputs: inputs.clone(), until })?;
         }
         if self.now.secs_since(self.committed) >= i64::from(self.commit_secs) {
             self.commit()?;

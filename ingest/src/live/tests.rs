@@ -83,11 +83,18 @@ fn told(folder: &Path) -> Vec<String> {
                     Content::Route(row) => {
                         let route = batch.routes.get(row + behind).unwrap();
                         let message = batch.message_of(&route).unwrap();
-                        format!("{} {} {}", message.source_offset, route.action.as_str(), route.prefix)
+                        format!(
+                            "{} {} {}",
+                            message.source_offset,
+                            route.action.as_str(),
+                            route.prefix
+                        )
                     }
                     Content::Sample(_) => "sample".to_owned(),
                     Content::Control(index) => match &batch.controls[(index + behind) as usize] {
-                        Control::Registry { registry, .. } => format!("version {}", registry.version),
+                        Control::Registry { registry, .. } => {
+                            format!("version {}", registry.version)
+                        }
                         Control::Peer { state: PeerState::Up, .. } => "up".to_owned(),
                         Control::Peer { state: PeerState::Stale, .. } => "stale".to_owned(),
                         Control::Peer { .. } => "peer".to_owned(),
@@ -182,7 +189,10 @@ fn log_time_never_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     hear(folder.path(), "192.0.2.0/24", 500, Vec::new());
     hear(folder.path(), "192.0.2.0/24", 400, Vec::new());
-    let times: Vec<_> =
-        batches(folder.path()).iter().filter_map(EventBatch::log_times).map(|times| times.0).collect();
+    let times: Vec<_> = batches(folder.path())
+        .iter()
+        .filter_map(EventBatch::log_times)
+        .map(|times| times.0)
+        .collect();
     assert!(times.is_sorted() && times.first() == Some(&Timestamp::from_secs(500)), "{times:?}");
 }

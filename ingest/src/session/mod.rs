@@ -12,8 +12,8 @@ pub mod mrt;
 pub mod openbmp;
 pub mod peers;
 pub mod ris_live;
-pub mod tcp;
 pub mod tally;
+pub mod tcp;
 pub mod update;
 
 use std::net::IpAddr;

@@ -125,8 +125,14 @@ pub fn read(path: &Path, mut f: impl FnMut(Record<'_>)) -> Sums {
                 ("refused", sum(&after.refused) > sum(&before.refused)),
                 ("skipped", after.skipped != before.skipped),
                 ("add_path", after.updates.add_path_guesses > before.updates.add_path_guesses),
-                ("attribute_discard", after.updates.attribute_discard > before.updates.attribute_discard),
-                ("treat_as_withdraw", after.updates.treat_as_withdraw > before.updates.treat_as_withdraw),
+                (
+                    "attribute_discard",
+                    after.updates.attribute_discard > before.updates.attribute_discard,
+                ),
+                (
+                    "treat_as_withdraw",
+                    after.updates.treat_as_withdraw > before.updates.treat_as_withdraw,
+                ),
             ];
             remarks.extend(rose.iter().filter(|(_, rose)| *rose).map(|(name, _)| *name));
             for (time, peer, states) in sink.states.drain(..) {

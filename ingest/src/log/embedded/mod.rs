@@ -320,7 +320,10 @@ impl Publisher for EmbeddedWriter {
             moved.clone().into_iter().collect()
         };
         frame::write(append, sequence, &next_offsets, positions, &mut scratch).map_err(
-            |error| LogError::Mismatch { path: self.options.folder.clone(), what: error.to_string() },
+            |error| LogError::Mismatch {
+                path: self.options.folder.clone(),
+                what: error.to_string(),
+            },
         )?;
         let (open, _) = self.segment()?;
         if let Err(error) = open.file.write_all(&scratch) {
