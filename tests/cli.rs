@@ -70,7 +70,11 @@ fn damaged_input_is_told_with_its_offset_and_the_rest_is_done() {
     bench.write("other.bin", &flipped);
     let done =
         bench.expect(65, &["replay", "--config", "in/peerscope.toml", "--lake", "m", "other.bin"]);
-    assert!(stderr(&done).contains("neither MRT nor RTT samples"), "{}", stderr(&done));
+    assert!(
+        stderr(&done).contains("no MRT, BMP, OpenBMP, pcap, RIS Live or RTT samples"),
+        "{}",
+        stderr(&done)
+    );
     assert!(!bench.path("m").exists(), "nothing was written");
 }
 

@@ -60,6 +60,18 @@ enum Command {
     Demo,
     /// A full table into the routing state
     Rib,
+    /// A contestant: counts the elements of a file with bgpkit-parser
+    #[command(hide = true)]
+    Bgpkit {
+        /// MRT, compressed or not
+        file: PathBuf,
+    },
+    /// Writes the quiet world that `rtt` measures
+    #[command(hide = true)]
+    World {
+        /// Where it goes
+        folder: PathBuf,
+    },
     /// A contestant: holds the full table for some peers and says what that took
     #[command(hide = true)]
     Hold {

@@ -133,6 +133,7 @@ fn header(peer: u32) -> Arc<PeerHeader> {
         asn: Asn(64_500 + peer),
         rib_view: RibView::AdjRibInPre,
         distinguisher: 0,
+        routing_domain: "public".into(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The live sources of the configuration, started.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ingest::live::{Format, InputSettings, positions_of};
@@ -102,7 +102,7 @@ impl Sources {
         };
         self.inputs.push(start.input(listener.collector.as_deref(), Format::Bmp(options)));
         let source = BmpSource::bind(listener.clone(), 0)?;
-        self.listening.push((start.name.to_owned(), source.local_addr().to_string()));
+        self.listening.push((start.name.to_owned(), source.address().to_string()));
         self.tasks.spawn(source.run(start.outbox, start.stop));
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Sources {
         let Source::Kafka(topics) = source else { return Ok(()) };
         let options = BmpOptions {
             domains: domains(&topics.vrfs),
-            router_asn: topics.collector_asn,
+            router_asn: topics.collector_asn.map(Asn),
             ..BmpOptions::default()
         };
         let (offsets, _) = positions_of(&start.recovered.positions, start.name);
@@ -206,7 +206,7 @@ fn domains(rules: &[VrfRule]) -> RoutingDomains {
 }
 
 /// Offsets by topic and partition, out of the names `topic-partition`.
-fn by_partition(offsets: &BTreeMap<String, u64>) -> HashMap<(String, i32), i64> {
+fn by_partition(offsets: &BTreeMap<String, u64>) -> BTreeMap<(String, i32), i64> {
     let one = |(name, offset): (&String, &u64)| {
         let (topic, partition) = name.rsplit_once('-')?;
         let key = (topic.to_owned(), partition.parse().ok()?);

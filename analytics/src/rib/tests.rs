@@ -18,6 +18,7 @@ fn peer_of(number: u8, rib_view: RibView) -> Arc<PeerHeader> {
         asn: Asn(64_500 + u32::from(number)),
         rib_view,
         distinguisher: 0,
+        routing_domain: "public".into(),
     })
 }
 

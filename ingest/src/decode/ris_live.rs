@@ -24,6 +24,9 @@ use super::cursor::DecodeError;
 /// Longest text accepted. One UPDATE of 65,535 octets is about 400 KiB as JSON with `raw`.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
 
+/// Letters kept of what a server or a parser says.
+const WORDS_MAX: usize = 256;
+
 /// Why a text was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RisError {
@@ -140,20 +143,30 @@ struct Announcement<'a> {
     prefixes: Vec<Cow<'a, str>>,
 }
 
+/// A text with a message in it: most of them.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
+    #[serde(borrow)]
+    data: RisMessage<'a>,
 }
 
-/// An envelope whose kind is known.
+/// What a text is, whatever it holds.
 #[derive(Deserialize)]
-struct Wrapped<T> {
-    data: T,
+struct Head<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct ServerError<'a> {
+    #[serde(borrow)]
+    data: ServerErrorData<'a>,
+}
+
+#[derive(Deserialize)]
+struct ServerErrorData<'a> {
     #[serde(borrow)]
     message: Cow<'a, str>,
 }
@@ -195,41 +208,35 @@ impl<'a> RisText<'a> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(RisError::TooLong { bytes: text.len() });
         }
-        let envelope = serde_json::from_slice::<Envelope<'a>>(text);
-        match envelope.as_ref().map(|envelope| &*envelope.kind) {
-            Ok("ris_message") => {
-                let message = serde_json::from_slice::<Wrapped<RisMessage<'a>>>(text);
-                Self::message(message.map(|wrapped| wrapped.data))
+        let refused = match serde_json::from_slice::<Envelope<'a>>(text) {
+            Ok(Envelope { kind, data }) if kind == "ris_message" => {
+                return Ok(Self::Message(Box::new(data)));
             }
-            Ok("ris_error") => {
-                let words = serde_json::from_slice::<Wrapped<ServerError<'_>>>(text);
-                let words = words
-                    .map_or_else(|_| "an error without words".into(), |error| error.data.message);
-                Ok(Self::Error(
-                    words.chars().filter(|letter| !letter.is_control()).take(256).collect(),
-                ))
+            Ok(_) => return Ok(Self::Other),
+            Err(error) => error,
+        };
+        let head = serde_json::from_slice::<Head<'a>>(text).map_err(|error| malformed(&error))?;
+        match head.kind.as_deref() {
+            Some("ris_message") => Err(malformed(&refused)),
+            Some("ris_error") => {
+                let told = serde_json::from_slice::<ServerError<'_>>(text);
+                let words = told.map_or(Cow::Borrowed("without words"), |told| told.data.message);
+                let plain = words.chars().filter(|letter| !letter.is_control());
+                Ok(Self::Error(plain.take(WORDS_MAX).collect()))
             }
-            Ok(kind)
-                if kind.starts_with("ris_subscribe")
-                    || kind == "ris_rrc_list"
-                    || kind == "pong" =>
-            {
-                Ok(Self::Other)
-            }
-            _ => Self::message(serde_json::from_slice(text)),
+            Some(kind) if kind.starts_with("ris_") || kind == "pong" => Ok(Self::Other),
+            _ => match serde_json::from_slice(text) {
+                Ok(message) => Ok(Self::Message(Box::new(message))),
+                Err(error) => Err(malformed(&error)),
+            },
         }
     }
+}
 
-    fn message(read: Result<RisMessage<'a>, serde_json::Error>) -> Result<Self, RisError> {
-        match read {
-            Ok(message) => Ok(Self::Message(Box::new(message))),
-            Err(error) => {
-                let (words, column) = (error.to_string(), error.column());
-                let words = words.split(" at line").next().unwrap_or_default().to_owned();
-                Err(RisError::Json { words, column })
-            }
-        }
-    }
+fn malformed(error: &serde_json::Error) -> RisError {
+    let words = error.to_string();
+    let words = words.split(" at line").next().unwrap_or_default();
+    RisError::Json { words: words.chars().take(WORDS_MAX).collect(), column: error.column() }
 }
 
 impl RisMessage<'_> {

@@ -9,7 +9,9 @@ use schemas::time::Timestamp;
 
 use super::peers::ListMemory;
 use super::{RouteSink, Routes, SessionEvent, UpdateView};
-use crate::decode::bgp::{AsnWidth, Attributes, MpList, NlriList, PathView, UpdateBody, Walk};
+use crate::decode::bgp::{
+    AsnWidth, Attributes, MpList, NlriList, PathView, UpdateBody, Walk, code,
+};
 use crate::decode::{Cursor, DecodeError};
 
 /// What became of an UPDATE.
@@ -67,25 +69,31 @@ pub struct Envelope<'p> {
     pub add_path: AddPath,
     /// Whether it is known to be of a table rather than a change.
     pub is_snapshot: bool,
-    /// Who may have put itself in front of the path although it only reports it.
+    /// Who reports it, where that is not the peer itself.
     pub reporter: Option<Reporter>,
 }
 
-/// A speaker that reports the routes of another and may put its own AS number in front of their
-/// paths, as BMP of FRR does (`docs/decisions/0011-bmp-sessions.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A router that reports routes rather than announcing them, and may put its own AS number in front
+/// of their paths, as BMP of FRR does (`docs/decisions/0011-bmp-sessions.md`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reporter {
-    /// Its AS number, where it is known.
+    /// Its AS number, where it is known and may be in front.
     pub asn: Option<Asn>,
-    /// Whether any number right in front of the peer's own is taken for the reporter's.
+    /// Whose routes it reports; none for its own table.
+    pub neighbour: Option<Asn>,
+    /// Whether any number right in front of the neighbour's is taken for the reporter's.
     pub guesses: bool,
 }
 
 impl Reporter {
-    /// Whether the first number of a path is the reporter's and not the peer's.
-    fn leads(self, path: PathView<'_>, peer: Asn) -> bool {
+    /// Whether the first number of a path is the reporter's.
+    fn leads(self, path: PathView<'_>) -> bool {
+        if self.asn.is_none() && !self.guesses {
+            return false;
+        }
         path.first_two().is_some_and(|(first, second)| {
-            first != peer && (self.asn == Some(first) || self.guesses && second == Some(peer))
+            let is_guessed = self.guesses && self.neighbour.is_some() && second == self.neighbour;
+            self.neighbour != Some(first) && (self.asn == Some(first) || is_guessed)
         })
     }
 }
@@ -174,12 +182,15 @@ impl UpdateCounts {
         let parts = UpdateBody::read(body)?;
         let (mut walk, mut attributes) = (Walk::default(), Attributes::new(envelope.width));
         walk.read(parts.attributes, false, &mut attributes)?;
-        if parts.lacks_mandatory(&walk) {
+        let lacks_mandatory = match envelope.reporter {
+            None => parts.lacks_mandatory(&walk),
+            // The router has it: FRR reports routes of its own VRFs without a next hop.
+            Some(_) => parts.lacks_mandatory(&walk) && !has_path_and_origin(&walk),
+        };
+        if lacks_mandatory {
             attributes.judge(Disposition::TreatAsWithdraw);
         }
-        if let Some(reporter) = envelope.reporter
-            && reporter.leads(attributes.as_path(), envelope.header.asn)
-        {
+        if envelope.reporter.is_some_and(|reporter| reporter.leads(attributes.as_path())) {
             attributes.strip();
             self.stripped_paths += 1;
         }
@@ -246,6 +257,10 @@ fn tell_in_two(update: &UpdateView<'_>, lists: &[NlriList<'_>; 4], sink: &mut im
         let routes = Routes::Lists(&[NONE, NONE, NONE, reach]);
         sink.update(&UpdateView { attributes: &attributes, routes, ..*update });
     }
+}
+
+const fn has_path_and_origin(walk: &Walk<'_>) -> bool {
+    walk.has(code::ORIGIN) && walk.has(code::AS_PATH)
 }
 
 impl<'p> Envelope<'p> {

@@ -17,8 +17,8 @@ use crate::session::RouteSink;
 use crate::session::bmp::BmpOptions;
 use crate::session::capture::CaptureSession;
 
-/// Bytes of the reader's buffer: what the largest block of common tools fits in.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes of the reader's buffer: it grows where a block takes more.
+const BUFFER_BYTES: usize = 128 * 1024;
 /// Bytes to which it may grow.
 const BUFFER_BYTES_MAX: usize = 32 << 20;
 /// Interfaces of a pcapng section kept apart.
@@ -124,7 +124,10 @@ impl CaptureFile {
                 Err(_) => return self.give_up(damage("a block does not hold together")),
             }
             if !more(reader.as_mut()) {
-                return self.give_up(damage("the last block is cut off, or too large"));
+                return match reader.data().is_empty() {
+                    true => Ok(false),
+                    false => self.give_up(damage("the last block is cut off, or too large")),
+                };
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the tests of wire formats share: the folder of real files, a sink that counts.
 
-#![allow(dead_code)]
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::collections::BTreeSet;
 use std::io::Read;

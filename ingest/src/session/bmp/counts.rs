@@ -94,7 +94,9 @@ pub struct BmpCounts {
     pub malformed_opens: u64,
     /// Peer Downs of peers that were not up.
     pub downs_without_up: u64,
-    /// Peer Ups of peers that were up.
+    /// Peer Ups of a session that was known: for another table or family.
+    pub ups_repeated: u64,
+    /// Peer Ups of peers that were up with another session.
     pub ups_without_down: u64,
     /// Tables that had routes before any Peer Up.
     pub routes_without_peer_up: u64,

@@ -28,7 +28,7 @@ use schemas::bgp::{PeerHeader, RibView};
 use schemas::time::Timestamp;
 
 use super::peers::PeerTable;
-use super::update::{AddPath, Envelope, Reporter};
+use super::update::{AddPath, Envelope};
 use super::{RouteSink, SessionEvent};
 use crate::decode::bgp::Message;
 use crate::decode::bmp::{
@@ -40,7 +40,7 @@ use crate::decode::{Cursor, DecodeError};
 
 pub use counts::{BmpCounts, MessageCounts};
 pub(crate) use neighbour::path_width;
-use neighbour::{Neighbour, NeighbourKey, place_of};
+use neighbour::{Neighbour, NeighbourKey, PeerEvent, PeerUp, place_of};
 pub use options::{BmpOptions, RoutingDomains, sanitised};
 pub use state::{BmpState, NeighbourState};
 
@@ -342,9 +342,8 @@ impl BmpSession {
         let width = neighbour.width(labelled, body);
         self.counts.width_guesses += u64::from(width != labelled);
         let add_path = neighbour.add_path(view);
-        let is_received = matches!(view, RibView::AdjRibInPre | RibView::AdjRibInPost);
-        let asn = neighbour.router_asn.or(self.options.router_asn);
-        let reporter = Reporter { asn, guesses: neighbour.router_asn.is_none() };
+        let strips = self.options.strips_reporter;
+        let reporter = neighbour.reporter(per_peer, strips, self.options.router_asn);
         let envelope = Envelope {
             time: received,
             router_time: per_peer.time,
@@ -354,7 +353,7 @@ impl BmpSession {
             is_local: false,
             add_path,
             is_snapshot: false,
-            reporter: (is_received && self.options.strips_reporter).then_some(reporter),
+            reporter: Some(reporter),
         };
         let guesses_before = self.counts.updates.add_path_guesses;
         self.counts.updates.update(&envelope, body, memory, sink)?;
@@ -409,26 +408,32 @@ impl BmpSession {
         received: Timestamp,
         sink: &mut impl RouteSink,
     ) -> Result<(), BmpError> {
-        // RFC 8671 §5.1: the flags of a Peer Up do not choose a table; it is for all of them.
-        let view = match per_peer.rib_view() {
-            RibView::LocRib => RibView::LocRib,
-            _ => RibView::AdjRibInPre,
-        };
+        let view = per_peer.rib_view();
         self.view(per_peer, view)?;
         let neighbour = self.neighbour(per_peer)?;
-        let was_live = neighbour.is_up || neighbour.has_live();
-        if was_live {
+        let read = PeerUp::read(per_peer, input);
+        let is_known = neighbour.is_up && neighbour.is_same_session(&read);
+        self.counts.malformed_opens += u64::from(read.is_malformed);
+        if is_known {
+            // Huawei sends one for each table and family of the same session.
+            self.counts.ups_repeated += 1;
+            let neighbour = self.neighbour(per_peer)?;
+            neighbour.learn(&read);
+            if neighbour.is_live(place_of(view)) {
+                return Ok(());
+            }
+        } else {
+            let neighbour = self.neighbour(per_peer)?;
             let stale = neighbour.all_events(PeerState::Stale, received);
-            self.counts.ups_without_down += 1;
+            neighbour.come_up(&read);
+            self.counts.ups_without_down += u64::from(!stale.is_empty());
             stale.into_iter().for_each(|event| {
-                self.tell(event, Some("the router reports the peer up once more"), sink);
+                self.tell(event, Some("the router reports a new session of the peer"), sink);
             });
         }
         let neighbour = self.neighbour(per_peer)?;
-        let is_sound = neighbour.come_up(per_peer, input);
         neighbour.set_live(place_of(view), true);
         let up = neighbour.event(place_of(view), PeerState::Up, received);
-        self.counts.malformed_opens += u64::from(!is_sound);
         self.tell(up, None, sink);
         Ok(())
     }
@@ -441,10 +446,7 @@ impl BmpSession {
         sink: &mut impl RouteSink,
     ) -> Result<(), BmpError> {
         let reason = DownReason::read(input)?;
-        let view = match per_peer.rib_view() {
-            RibView::LocRib => RibView::LocRib,
-            _ => RibView::AdjRibInPre,
-        };
+        let view = per_peer.rib_view();
         self.view(per_peer, view)?;
         let neighbour = self.neighbour(per_peer)?;
         let was_heard = neighbour.is_up || neighbour.has_live();
@@ -491,14 +493,4 @@ impl BmpSession {
             prefixes_accepted: event.prefixes_accepted,
         });
     }
-}
-
-/// A session event before its peer is looked up.
-#[derive(Clone, Copy, Debug)]
-struct PeerEvent {
-    peer: u32,
-    state: PeerState,
-    time: Timestamp,
-    local_ip: Option<std::net::IpAddr>,
-    prefixes_accepted: Option<u64>,
 }

@@ -10,13 +10,12 @@ use schemas::batch::PeerState;
 use schemas::bgp::{Asn, RibView};
 use schemas::time::Timestamp;
 
-use super::PeerEvent;
 use crate::decode::Cursor;
 use crate::decode::bgp::as_path::is_well_formed;
 use crate::decode::bgp::open::{Open, OpenFacts};
 use crate::decode::bgp::{AsnWidth, RawAttribute, UpdateBody, code};
 use crate::decode::bmp::{PeerKind, PerPeer, address};
-use crate::session::update::AddPath;
+use crate::session::update::{AddPath, Reporter};
 
 /// How many tables a neighbour can have: one a [`RibView`].
 pub(super) const VIEWS: usize = 5;
@@ -64,7 +63,49 @@ pub(super) struct Neighbour {
     pub(super) router_asn: Option<Asn>,
     /// The router's end of the session.
     pub(super) local_ip: Option<IpAddr>,
+    /// Its ports, at the router and at the peer.
+    pub(super) ports: Option<(u16, u16)>,
     pub(super) prefixes_accepted: Option<u64>,
+}
+
+/// A session event before its peer is looked up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerEvent {
+    pub(super) peer: u32,
+    pub(super) state: PeerState,
+    pub(super) time: Timestamp,
+    pub(super) local_ip: Option<IpAddr>,
+    pub(super) prefixes_accepted: Option<u64>,
+}
+
+/// What a Peer Up says, as far as it holds together (RFC 7854 §4.10).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PeerUp {
+    local_ip: Option<IpAddr>,
+    ports: Option<(u16, u16)>,
+    sent: Option<OpenFacts>,
+    received: Option<OpenFacts>,
+    /// Whether an OPEN in it does not hold together.
+    pub(super) is_malformed: bool,
+}
+
+impl PeerUp {
+    pub(super) fn read(per_peer: &PerPeer, input: Cursor<'_>) -> Self {
+        let mut up = Self::default();
+        let whole = up.fill(per_peer, input).is_some();
+        let is_lying = |open: &OpenFacts| open.is_malformed;
+        up.is_malformed = !whole || up.sent.iter().chain(&up.received).any(is_lying);
+        up
+    }
+
+    fn fill(&mut self, per_peer: &PerPeer, mut input: Cursor<'_>) -> Option<()> {
+        let local = address(input.array("local address").ok()?, per_peer.is_ipv6());
+        self.local_ip = Some(local).filter(|address| !address.is_unspecified());
+        self.ports = Some((input.u16("local port").ok()?, input.u16("remote port").ok()?));
+        self.sent = Some(Open::read(&mut input).ok()?.facts());
+        self.received = Some(Open::read(&mut input).ok()?.facts());
+        Some(())
+    }
 }
 
 /// Where the table of a view lies in [`Neighbour::views`].
@@ -111,45 +152,71 @@ impl Neighbour {
         live.map(|(place, _)| self.event(place, state, time)).collect()
     }
 
-    /// Takes the body of a Peer Up (RFC 7854 §4.10); false if an OPEN in it does not hold together.
-    /// What is not known then is guessed list by list.
-    pub(super) fn come_up(&mut self, per_peer: &PerPeer, mut input: Cursor<'_>) -> bool {
-        let views = self.views.map(|table| table.map(|table| Table { is_live: false, ..table }));
-        *self = Self { is_up: true, views, ..Self::default() };
-        let Ok(octets) = input.array::<16>("local address") else { return false };
-        let local = address(octets, per_peer.is_ipv6());
-        self.local_ip = Some(local).filter(|address| !address.is_unspecified());
-        if input.take("ports", 4).is_err() {
-            return false;
-        }
-        let Ok(sent) = Open::read(&mut input) else { return false };
-        let sent = sent.facts();
+    pub(super) fn is_live(&self, place: usize) -> bool {
+        self.views.get(place).copied().flatten().is_some_and(|table| table.is_live)
+    }
+
+    /// Whether a Peer Up is of the session that is up: the same ends of it.
+    pub(super) fn is_same_session(&self, up: &PeerUp) -> bool {
+        self.ports.is_some() && (self.ports, self.local_ip) == (up.ports, up.local_ip)
+    }
+
+    /// A session began: what it agreed on is known as far as the Peer Up holds together; what is not
+    /// known is guessed list by list.
+    pub(super) fn come_up(&mut self, up: &PeerUp) {
+        self.go_down();
+        self.is_up = true;
+        self.ports = up.ports;
+        self.local_ip = up.local_ip;
+        self.learn(up);
+    }
+
+    /// Takes what the OPENs of a Peer Up say; another one of the same session adds to it.
+    pub(super) fn learn(&mut self, up: &PeerUp) {
+        let Some(sent) = &up.sent else { return };
         self.router_asn = Some(sent.asn).filter(|asn| asn.0 != 0);
-        let Ok(received) = Open::read(&mut input) else { return false };
-        let received = received.facts();
-        self.agree(&sent, &received);
-        !sent.is_malformed && !received.is_malformed
+        if let Some(received) = &up.received {
+            self.agree(sent, received);
+        }
     }
 
     fn agree(&mut self, sent: &OpenFacts, received: &OpenFacts) {
         let has_four = sent.has_four_octets && received.has_four_octets;
         self.agreed_width = Some(if has_four { AsnWidth::Four } else { AsnWidth::Two });
+        let (ours, theirs) = (sent, received);
         let both = |receiver: (bool, bool), sender: (bool, bool)| receiver.0 && sender.1;
-        self.add_path_in = AddPath {
-            ipv4: both(sent.add_path_ipv4, received.add_path_ipv4),
-            ipv6: both(sent.add_path_ipv6, received.add_path_ipv6),
-        };
-        self.add_path_out = AddPath {
-            ipv4: both(received.add_path_ipv4, sent.add_path_ipv4),
-            ipv6: both(received.add_path_ipv6, sent.add_path_ipv6),
-        };
+        self.add_path_in.ipv4 |= both(ours.add_path_ipv4, theirs.add_path_ipv4);
+        self.add_path_in.ipv6 |= both(ours.add_path_ipv6, theirs.add_path_ipv6);
+        self.add_path_out.ipv4 |= both(theirs.add_path_ipv4, ours.add_path_ipv4);
+        self.add_path_out.ipv6 |= both(theirs.add_path_ipv6, ours.add_path_ipv6);
         // RFC 9069 §5.1: the OPENs are made up to say how the table is written.
         let named =
             |one: (bool, bool), other: (bool, bool)| (one.0 || one.1) && (other.0 || other.1);
-        self.add_path_local = AddPath {
-            ipv4: named(sent.add_path_ipv4, received.add_path_ipv4),
-            ipv6: named(sent.add_path_ipv6, received.add_path_ipv6),
-        };
+        self.add_path_local.ipv4 |= named(ours.add_path_ipv4, theirs.add_path_ipv4);
+        self.add_path_local.ipv6 |= named(ours.add_path_ipv6, theirs.add_path_ipv6);
+    }
+
+    /// Who reports a route of this neighbour, and may have put itself in front of its path: in what
+    /// the neighbour announced, and in the router's own table. What the router announces itself
+    /// begins with its number by right.
+    pub(super) fn reporter(
+        &self,
+        per_peer: &PerPeer,
+        strips: bool,
+        configured: Option<Asn>,
+    ) -> Reporter {
+        match per_peer.rib_view() {
+            RibView::AdjRibInPre | RibView::AdjRibInPost if strips => Reporter {
+                asn: self.router_asn.or(configured),
+                neighbour: Some(per_peer.asn),
+                guesses: self.router_asn.is_none(),
+            },
+            // RFC 9069 §4.2: the AS number in the header is the router's.
+            RibView::LocRib if strips => {
+                Reporter { asn: Some(per_peer.asn), neighbour: None, guesses: false }
+            }
+            _ => Reporter::default(),
+        }
     }
 
     /// Nothing of it is live any more. What was agreed on ends with the session.

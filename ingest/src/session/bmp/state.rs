@@ -57,6 +57,9 @@ pub struct NeighbourState {
     /// The router's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_ip: Option<IpAddr>,
+    /// Ports of its session, at the router and at the peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<(u16, u16)>,
     /// Prefixes accepted, by its newest statistics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefixes_accepted: Option<u64>,
@@ -93,6 +96,7 @@ impl BmpSession {
                 add_path: flags.zip(0..).fold(0, |all, (flag, bit)| all | u8::from(flag) << bit),
                 router_asn: neighbour.router_asn.map(|asn| asn.0),
                 local_ip: neighbour.local_ip,
+                ports: neighbour.ports,
                 prefixes_accepted: neighbour.prefixes_accepted,
             }
         });
@@ -135,6 +139,7 @@ impl BmpSession {
             };
             neighbour.router_asn = saved.router_asn.map(Asn);
             neighbour.local_ip = saved.local_ip;
+            neighbour.ports = saved.ports;
             neighbour.prefixes_accepted = saved.prefixes_accepted;
         }
     }

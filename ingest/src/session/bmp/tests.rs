@@ -74,10 +74,14 @@ fn speaker(asn: u32, add_path: &[AddPathFamily]) -> Vec<u8> {
 }
 
 fn up_with(out: &mut Vec<u8>, peer: &Peer, sent: &[u8], received: &[u8]) {
+    up_from(out, peer, 50_000, sent, received);
+}
+
+fn up_from(out: &mut Vec<u8>, peer: &Peer, remote_port: u16, sent: &[u8], received: &[u8]) {
     let up = PeerUp {
         local_address: IpAddr::from([192, 0, 2, 8]),
         local_port: 179,
-        remote_port: 50_000,
+        remote_port,
         sent,
         received,
         information: &[],
@@ -327,12 +331,43 @@ fn a_router_that_begins_anew_makes_its_peers_stale_until_they_are_up() {
         bmp::initiation(&mut bytes, "Example OS", "edge1");
         up(&mut bytes, &peer());
     }
-    up(&mut bytes, &peer());
+    up(&mut bytes, &peer()); // of the same session: nothing new
+    up_from(&mut bytes, &peer(), 50_001, &speaker(64_511, &[]), &speaker(64_500, &[]));
     bmp::termination(&mut bytes, 2);
     use PeerState::{Stale, Up};
     let listener = told(&mut session, &bytes);
     assert_eq!(listener.states(), [Up, Stale, Up, Stale, Up, Stale]);
     let last = listener.events.last().unwrap().2.clone().unwrap();
     assert_eq!(last, "the router ends the BMP session: out of resources");
-    assert_eq!(session.counts().ups_without_down, 1);
+    assert_eq!((session.counts().ups_without_down, session.counts().ups_repeated), (1, 1));
+}
+
+/// Huawei sends a Peer Up for each table and family; routes between them stay.
+#[test]
+fn a_peer_up_for_another_table_begins_no_session() {
+    let (mut session, mut bytes) = (session(BmpOptions::default()), vec![]);
+    let can = [AddPathFamily { afi: 1, safi: 1, receives: true, sends: true }];
+    up(&mut bytes, &peer());
+    up_with(&mut bytes, &peer(), &speaker(64_511, &can), &speaker(64_500, &can));
+    up(&mut bytes, &Peer { flags: 0x40, ..peer() });
+    let listener = told(&mut session, &bytes);
+    assert_eq!(listener.states(), [PeerState::Up, PeerState::Up]);
+    assert_eq!(session.peers().get(1).unwrap().rib_view, RibView::AdjRibInPost);
+    assert_eq!(session.state().neighbours[0].add_path & 1, 1, "capabilities add up");
+}
+
+/// FRR puts its own number in front in the Loc-RIB too, and reports routes without a next hop.
+#[test]
+fn a_report_is_not_held_to_what_an_announcement_must_have() {
+    let (mut session, mut bytes) = (session(BmpOptions::default()), vec![]);
+    let attributes =
+        [&[0x40, 1, 1, 0][..], &[0x40, 2, 10, 2, 2, 0, 0, 0xfb, 0xff, 0, 0, 0xfb, 0xf4]].concat();
+    let mut message = vec![0xff; 16];
+    message.extend([0, (23 + attributes.len() + 4) as u8, 2, 0, 0, 0, attributes.len() as u8]);
+    message.extend(&attributes);
+    message.extend([24, 192, 0, 2]);
+    let own = Peer { kind: 3, asn: Asn(64_511), address: IpAddr::from([0; 4]), ..peer() };
+    bmp::route_monitoring(&mut bytes, &own, &message);
+    let listener = told(&mut session, &bytes);
+    assert_eq!(listener.routes, [(0, Action::Announce, V4, None, "64500".to_owned())]);
 }
