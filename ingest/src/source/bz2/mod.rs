@@ -124,7 +124,7 @@ impl<R: Read> ParallelReader<R> {
                     return None;
                 }
                 Decoded::Large(crc) => {
-                    self.streamed = Some(Box::new(segment.reader(true)));
+                    self.streamed = Some(Box::new(segment.reader()));
                     self.add_crc(crc);
                     return None;
                 }
@@ -138,13 +138,14 @@ impl<R: Read> ParallelReader<R> {
                 }
                 Some(_) => return Some(Err(damaged("a block is damaged"))),
                 None => {
-                    // Nothing behind it: the file is cut off, here or in its last checksum.
-                    self.streamed = Some(Box::new(segment.reader(false)));
-                    return None;
+                    if let (0, Decoded::Plain(plain, _)) = (joins, segment.decode(false)) {
+                        (self.plain, self.given) = (plain, 0);
+                    }
+                    return Some(Err(damaged("the last block, or the end behind it, is cut off")));
                 }
             }
             joins += 1;
-            decoded = segment.decode();
+            decoded = segment.decode(true);
         }
     }
 

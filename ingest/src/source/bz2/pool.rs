@@ -82,7 +82,7 @@ fn work(queue: &Mutex<Receiver<Task>>) {
     loop {
         let task = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Task { segment, done }) = task else { return };
-        let decoded = segment.decode();
+        let decoded = segment.decode(true);
         // Nobody waits for it any more: the file was closed.
         let _ = done.send((segment, decoded));
     }

@@ -83,7 +83,7 @@ impl Segment {
         self.bytes.get(bytes..).unwrap_or_default()
     }
 
-    /// A stream of this block alone. With an end it is whole; without one it is as the file has it.
+    /// A stream of this block alone; without an end it is as the file has it.
     fn stream(&self, has_end: bool) -> Vec<u8> {
         let whole = usize::try_from(self.bits / 8).unwrap_or(usize::MAX);
         let mut stream = Vec::with_capacity(self.bytes.len() + 16);
@@ -105,12 +105,13 @@ impl Segment {
         stream
     }
 
-    /// Decodes it as a block.
-    pub(super) fn decode(&self) -> Decoded {
+    /// Decodes it as a block that a mark ends, or as the last one of a file that is cut off: of such
+    /// a file nothing is behind its last block, or not enough to be a mark.
+    pub(super) fn decode(&self, has_end: bool) -> Decoded {
         let Some(crc) = self.crc().filter(|_| self.kind == Kind::Block) else {
             return Decoded::Broken;
         };
-        let stream = self.stream(true);
+        let stream = self.stream(has_end);
         let mut plain = Vec::with_capacity(1 << 20);
         let (mut decoder, mut is_large) = (Decompress::new(false), false);
         loop {
@@ -128,7 +129,10 @@ impl Segment {
                 }
                 Ok(_) if plain.len() < plain.capacity() => {
                     if before == (decoder.total_in(), decoder.total_out()) {
-                        return Decoded::Broken;
+                        // Nothing comes out of a block before it was read whole, and what comes
+                        // after it is asked for when its checksum was found right.
+                        let is_sound = !has_end && !is_large && !plain.is_empty();
+                        return if is_sound { Decoded::Plain(plain, crc) } else { Decoded::Broken };
                     }
                 }
                 Ok(_) if plain.capacity() < PLAIN_BYTES_MAX => plain.reserve(plain.capacity()),
@@ -142,8 +146,8 @@ impl Segment {
         }
     }
 
-    /// A reader of its plain bytes. A block that is not whole gives what can be had, then an error.
-    pub(super) fn reader(&self, is_whole: bool) -> impl Read + Send + use<> {
-        bzip2::bufread::BzDecoder::new(io::Cursor::new(self.stream(is_whole)))
+    /// A reader of its plain bytes.
+    pub(super) fn reader(&self) -> impl Read + Send + use<> {
+        bzip2::bufread::BzDecoder::new(io::Cursor::new(self.stream(true)))
     }
 }
