@@ -2,14 +2,20 @@
 //! with the oddities that a session has to live with.
 //!
 //! The listener runs where the router is: this program starts itself there (`listener`), and writes
-//! each stream to a file. `deploy/routers/routers` starts the routers and tells them what to do.
-//! Needs root and the packages that `.ci/setup test` installs.
+//! each stream to a file.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(unreachable_pub, reason = "the lab is shared with other tests")]
+
+#[path = "../../tests/support/lab.rs"]
+mod lab;
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use ingest::source::bmp_listener::{BmpListener, BmpSource};
@@ -17,9 +23,10 @@ use ingest::source::live::{ARRIVALS_WAITING_MAX, Outbox, Word};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use lab::{Lab, PORT};
+
 /// Where the listener writes what it hears, in the environment of its process.
 const HEARD: &str = "PEERSCOPE_TEST_HEARD";
-const PORT: u16 = 11019;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 const ROUTE_MONITORING: u8 = 0;
@@ -61,67 +68,33 @@ async fn listener() {
     }
 }
 
-/// Two routers and a listener, gone at the end.
-struct Lab {
-    folder: tempfile::TempDir,
-    /// Begins the names of its namespaces: no other lab has it.
-    name: String,
+/// Two routers, and a listener where r1 is.
+struct Bench {
     listener: Option<Child>,
+    lab: Lab,
+    folder: tempfile::TempDir,
 }
 
-impl Lab {
-    /// The lab, unless something is missing: that fails a run for merging and skips any other.
-    fn of(kind: &str, test: &str) -> Option<Self> {
-        let is_there = |path: &str| Path::new(path).exists();
-        let parts = ["/usr/lib/frr/bgpd", "/usr/bin/vtysh", "/usr/bin/gobgpd", "/sbin/ip"];
-        let is_root = fs::metadata("/proc/self")
-            .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-        if !is_root || !parts.iter().all(|part| is_there(part)) {
-            let told = "needs root and: apt-get install -y frr gobgpd iproute2";
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{told}");
-            eprintln!("skipped: {told}");
-            return None;
-        }
-        let name = format!("ps{}{test}", std::process::id());
-        let lab = Self { folder: tempfile::tempdir().unwrap(), name, listener: None };
-        fs::create_dir(lab.heard()).unwrap();
-        lab.routers(&["up", kind]);
-        Some(lab)
+impl Bench {
+    fn of(kind: &str, test: char) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Lab::start(kind, test, folder.path())?;
+        fs::create_dir(folder.path().join("heard")).unwrap();
+        Some(Self { listener: None, lab, folder })
     }
 
     fn heard(&self) -> PathBuf {
         self.folder.path().join("heard")
     }
 
-    fn script(&self, arguments: &[&str]) -> Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/routers/routers");
-        let mut command = Command::new(script);
-        command
-            .args(arguments)
-            .env("ROUTERS_DIR", self.folder.path().join("routers"))
-            .env("ROUTERS_NAME", &self.name)
-            .env("BMP_PORT", PORT.to_string())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn routers(&self, arguments: &[&str]) {
-        let told = fs::File::create(self.folder.path().join("told")).unwrap();
-        let done = self.script(arguments).stderr(told).status().unwrap();
-        let told = fs::read_to_string(self.folder.path().join("told")).unwrap();
-        assert!(done.success(), "{arguments:?}: {told}");
-    }
-
     fn listen(&mut self) {
         let program = std::env::current_exe().unwrap();
-        let arguments = ["exec", program.to_str().unwrap(), "--exact", "listener"];
-        let listener = self.script(&arguments).env(HEARD, self.heard()).spawn().unwrap();
-        self.listener = Some(listener);
+        let mut command = self.lab.command(program.to_str().unwrap(), &["--exact", "listener"]);
+        self.listener = Some(command.env(HEARD, self.heard()).spawn().unwrap());
     }
 
     fn end(&mut self) {
         if let Some(mut listener) = self.listener.take() {
-            // `ip netns exec` becomes the program that it runs, so this is the listener itself.
             listener.kill().unwrap();
             listener.wait().unwrap();
         }
@@ -158,10 +131,9 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
+impl Drop for Bench {
     fn drop(&mut self) {
         self.end();
-        let _ = self.script(&["down"]).status();
     }
 }
 
@@ -246,41 +218,41 @@ fn messages(mut bytes: &[u8]) -> (Vec<Message>, usize) {
 }
 
 /// What both kinds of router are put through. What the last session told is the answer.
-fn scenario(lab: &mut Lab) -> Stream {
+fn scenario(bench: &mut Bench) -> Stream {
     // The listener is there first, so that the router's first words are heard.
-    lab.listen();
-    lab.routers(&["established"]);
-    lab.until("both peers are up", |heard| heard.count(PEER_UP) >= 2);
+    bench.listen();
+    bench.lab.tell(&["established"]);
+    bench.until("both peers are up", |heard| heard.count(PEER_UP) >= 2);
 
-    lab.routers(&["announce", "192.0.2.0/24", "198.51.100.0/24", "2001:db8:a::/48"]);
-    lab.until("announcements, before and after policy, IPv4 and IPv6", |heard| {
+    bench.lab.tell(&["announce", "192.0.2.0/24", "198.51.100.0/24", "2001:db8:a::/48"]);
+    bench.until("announcements, before and after policy, IPv4 and IPv6", |heard| {
         [NLRI_V4, NLRI_V4_STAYS, NLRI_V6].iter().all(|nlri| {
             let routes = heard.routes(&[nlri, MED_42]);
             routes.iter().any(|m| m.is_post_policy()) && routes.iter().any(|m| !m.is_post_policy())
         })
     });
-    lab.routers(&["change", "99"]);
-    lab.until("a change of attributes", |heard| {
+    bench.lab.tell(&["change", "99"]);
+    bench.until("a change of attributes", |heard| {
         !heard.routes(&[NLRI_V4_STAYS, MED_99]).is_empty()
             && !heard.routes(&[NLRI_V6, MED_99]).is_empty()
     });
-    lab.routers(&["withdraw", "198.51.100.0/24", "2001:db8:a::/48"]);
-    lab.until("withdrawals, IPv4 and IPv6", |heard| {
+    bench.lab.tell(&["withdraw", "198.51.100.0/24", "2001:db8:a::/48"]);
+    bench.until("withdrawals, IPv4 and IPv6", |heard| {
         let v4 = heard.routes(&[NLRI_V4]).iter().any(|m| m.is_withdrawal_v4());
         v4 && heard.routes(&[NLRI_V6]).iter().any(|m| m.is_withdrawal_v6())
     });
-    let downs = lab.until("", |_| true).count(PEER_DOWN);
-    lab.routers(&["reset"]);
-    lab.until("a reset session is a peer down", |heard| heard.count(PEER_DOWN) > downs);
-    lab.routers(&["established"]);
-    let ups = lab.until("and comes up again", |heard| heard.count(PEER_UP) >= 3).count(PEER_UP);
-    let downs = lab.until("", |_| true).count(PEER_DOWN);
-    lab.routers(&["kill", "r2"]);
-    lab.until("both sessions with a dead neighbour go down", |heard| {
+    let downs = bench.until("", |_| true).count(PEER_DOWN);
+    bench.lab.tell(&["reset"]);
+    bench.until("a reset session is a peer down", |heard| heard.count(PEER_DOWN) > downs);
+    bench.lab.tell(&["established"]);
+    let ups = bench.until("and comes up again", |heard| heard.count(PEER_UP) >= 3).count(PEER_UP);
+    let downs = bench.until("", |_| true).count(PEER_DOWN);
+    bench.lab.tell(&["kill", "r2"]);
+    bench.until("both sessions with a dead neighbour go down", |heard| {
         heard.count(PEER_DOWN) >= downs + 2 && heard.count(PEER_UP) == ups
     });
-    lab.routers(&["kill", "r1"]);
-    let last = lab.until("the router died", |heard| heard.closed.is_some());
+    bench.lab.tell(&["kill", "r1"]);
+    let last = bench.until("the router died", |heard| heard.closed.is_some());
     // It went without a Termination message; the kernel closed its socket.
     assert!(last.closed.as_ref().unwrap().starts_with("the router closed the session"));
     assert_eq!(last.rest, 0, "every byte is of a whole message");
@@ -290,8 +262,8 @@ fn scenario(lab: &mut Lab) -> Stream {
 
 #[test]
 fn frr_is_heard_from_its_first_word_to_its_death() {
-    let Some(mut lab) = Lab::of("frr", "a") else { return };
-    let heard = scenario(&mut lab);
+    let Some(mut bench) = Bench::of("frr", 'a') else { return };
+    let heard = scenario(&mut bench);
 
     // Peer Down before any Peer Up, of a neighbour that was never up: BGP id 0.0.0.0.
     let never_up = |message: &Message| message.kind == PEER_DOWN && message.bgp_id == [0; 4];
@@ -315,8 +287,8 @@ fn frr_is_heard_from_its_first_word_to_its_death() {
 
 #[test]
 fn gobgp_is_heard_from_its_first_word_to_its_death() {
-    let Some(mut lab) = Lab::of("gobgp", "b") else { return };
-    let heard = scenario(&mut lab);
+    let Some(mut bench) = Bench::of("gobgp", 'b') else { return };
+    let heard = scenario(&mut bench);
 
     // Loc-RIB routes (peer type 3, address 0.0.0.0) without a Peer Up of their own.
     assert!(heard.of(ROUTE_MONITORING).any(|message| message.peer_type == 3));
@@ -333,16 +305,16 @@ fn gobgp_is_heard_from_its_first_word_to_its_death() {
 
 #[test]
 fn a_router_that_was_hung_up_on_comes_again_and_tells_its_table() {
-    let Some(mut lab) = Lab::of("frr", "c") else { return };
-    lab.listen();
-    lab.routers(&["established"]);
-    lab.routers(&["announce", "192.0.2.0/24"]);
-    lab.until("the route", |heard| !heard.routes(&[NLRI_V4_STAYS]).is_empty());
-    lab.end();
-    fs::remove_dir_all(lab.heard()).unwrap();
-    fs::create_dir(lab.heard()).unwrap();
-    lab.listen();
-    lab.until("the same route, from a new session", |heard| {
+    let Some(mut bench) = Bench::of("frr", 'c') else { return };
+    bench.listen();
+    bench.lab.tell(&["established"]);
+    bench.lab.tell(&["announce", "192.0.2.0/24"]);
+    bench.until("the route", |heard| !heard.routes(&[NLRI_V4_STAYS]).is_empty());
+    bench.end();
+    fs::remove_dir_all(bench.heard()).unwrap();
+    fs::create_dir(bench.heard()).unwrap();
+    bench.listen();
+    bench.until("the same route, from a new session", |heard| {
         heard.messages.first().is_some_and(|first| first.kind == INITIATION)
             && heard.count(PEER_UP) >= 2
             && !heard.routes(&[NLRI_V4_STAYS, MED_42]).is_empty()

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs")]
 
+#[cfg(unix)]
+pub mod lab;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
@@ -175,12 +175,11 @@ impl FolderSource {
                 return Ok(());
             }
         };
-        let is_there = |name: &str| files.iter().any(|seen| seen.name == name);
-        self.settling.retain(|name, _| is_there(name));
-        let named = self.config.paths.clone();
-        self.known.retain(|name| {
-            is_there(name) || named.iter().any(|path| path.as_path() == Path::new(name))
-        });
+        let names: HashSet<&str> = files.iter().map(|seen| seen.name.as_str()).collect();
+        self.settling.retain(|name, _| names.contains(name.as_str()));
+        let named = &self.config.paths;
+        let is_named = |name: &str| named.iter().any(|path| path.as_path() == Path::new(name));
+        self.known.retain(|name| names.contains(name) || is_named(name));
         for seen in files {
             if *stop.borrow() {
                 break;
