@@ -17,6 +17,7 @@ lint:
 # The benchmarks: the same answer first, then the race
 bench *ARGS="all":
     cargo build --release --workspace --locked
+    cargo build --release --locked --manifest-path benches/rotonda/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
     "${CARGO_TARGET_DIR:-target}/release/peerscope-benches" {{ARGS}}
 
 # The property tests of every crate with far more cases than a test run has time for

@@ -129,6 +129,8 @@ pub fn replay(
         log_name: identity.log(),
         config_hash: identity.config_hash.clone(),
         progress: Arc::new(FromTheStart),
+        is_live: false,
+        began: Timestamp::default(),
     };
     let options = archive_options(request, inputs);
     let mut log = ArchiveLog::start(options, identity.log(), progress)?;
@@ -164,8 +166,8 @@ fn archive_options(request: &Request<'_>, inputs: Vec<Found>) -> ArchiveOptions 
     }
 }
 
-/// Archives have no snapshot yet: a killed replay starts over, and create-if-absent decides.
-struct FromTheStart;
+/// There are no snapshots yet: a fold starts over, and create-if-absent decides.
+pub(crate) struct FromTheStart;
 
 impl Progress for FromTheStart {
     fn resume_position(&self, _partition: u32) -> u64 {
@@ -248,7 +250,7 @@ fn open_reference(path: &Path) -> Result<(impl BufRead + use<>, String), ReplayE
 }
 
 /// Registry contents by hash, and the table definitions for other engines.
-fn note_contents(store: &LocalStore, config: &Config) -> Result<(), LakeError> {
+pub(crate) fn note_contents(store: &LocalStore, config: &Config) -> Result<(), LakeError> {
     let contents = serde_json::to_vec_pretty(&*config.registry).unwrap_or_default();
     store.put(&registry_key(&sha256_hex(&contents)), &contents)?;
     store.put(&ddl_key("datafusion"), ddl::datafusion().as_bytes())?;

@@ -15,8 +15,8 @@ use schemas::time::Timestamp;
 /// What a shard tells.
 #[derive(Clone, Debug)]
 pub enum Summary {
-    /// A finding changed.
-    Transition(Box<Transition>),
+    /// A finding changed, under settings of this hash.
+    Transition(Box<Transition>, Text),
     /// Everything before this log time has been told.
     Mark(Timestamp),
     /// Everything has been told: the partition is at its end.
@@ -26,42 +26,53 @@ pub enum Summary {
 /// The fold of `summaries`.
 #[derive(Debug)]
 pub struct Correlate {
-    config_hash: Text,
     marks: Vec<Timestamp>,
-    waiting: BTreeMap<(Timestamp, FindingId, u64), Transition>,
+    waiting: BTreeMap<(Timestamp, FindingId, u64), (Transition, Text)>,
     arrived: u64,
     sequences: HashMap<FindingId, u32>,
-    /// Summaries folded so far: the offset of the `summaries` partition.
+    /// Transitions numbered so far: the offset of the `summaries` partition.
     pub offset: u64,
-    /// `findings` rows that wait for the lake.
-    pub findings: Vec<FindingRow>,
-    /// `evidence` rows that wait for the lake.
+    /// What was numbered and waits for the lake, in order.
+    pub numbered: Vec<Numbered>,
+    /// Log time that all shards have passed.
+    pub passed: Timestamp,
+}
+
+/// A transition with its number: its rows.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// Log time of the transition.
+    pub log_time: Timestamp,
+    /// Offset behind it.
+    pub end: u64,
+    /// The `findings` row.
+    pub finding: FindingRow,
+    /// The `evidence` rows.
     pub evidence: Vec<EvidenceRow>,
 }
 
 impl Correlate {
     /// A fold over the summaries of that many shards.
     #[must_use]
-    pub fn new(partitions: u32, config_hash: Text) -> Self {
+    pub fn new(partitions: u32) -> Self {
         Self {
-            config_hash,
             marks: vec![Timestamp::MIN; partitions as usize],
             waiting: BTreeMap::new(),
             arrived: 0,
             sequences: HashMap::new(),
             offset: 0,
-            findings: Vec::new(),
-            evidence: Vec::new(),
+            numbered: Vec::new(),
+            passed: Timestamp::MIN,
         }
     }
 
     /// Folds one summary of one shard.
     pub fn apply(&mut self, partition: u32, summary: Summary) {
         match summary {
-            Summary::Transition(transition) => {
+            Summary::Transition(transition, config_hash) => {
                 self.arrived += 1;
                 let key = (transition.log_time, transition.finding.id, self.arrived);
-                self.waiting.insert(key, *transition);
+                self.waiting.insert(key, (*transition, config_hash));
             }
             Summary::Mark(time) => self.mark(partition, time),
             Summary::End => self.mark(partition, Timestamp::MAX),
@@ -72,23 +83,23 @@ impl Correlate {
         if let Some(mark) = self.marks.get_mut(partition as usize) {
             *mark = time.max(*mark);
         }
-        let passed = self.marks.iter().min().copied().unwrap_or(Timestamp::MIN);
+        self.passed = self.marks.iter().min().copied().unwrap_or(Timestamp::MIN);
         while let Some(first) = self.waiting.first_entry() {
-            if first.key().0 >= passed {
+            if first.key().0 >= self.passed {
                 return;
             }
-            let transition = first.remove();
-            self.number(&transition);
+            let (transition, config_hash) = first.remove();
+            self.number(&transition, &config_hash);
         }
     }
 
-    fn number(&mut self, transition: &Transition) {
+    fn number(&mut self, transition: &Transition, config_hash: &Text) {
         let sequence = self.sequences.entry(transition.finding.id).or_default();
         *sequence += 1;
         let sequence = *sequence;
         self.offset += 1;
         let id: Text = transition.finding.id.to_string().into();
-        self.findings.push(finding_row(transition, sequence, &id, &self.config_hash));
+        let finding = finding_row(transition, sequence, &id, config_hash);
         let terms = transition.terms.iter().map(|term| EvidenceRow {
             term: term.name,
             weight: term.weight,
@@ -99,7 +110,12 @@ impl Correlate {
             .witnesses
             .iter()
             .map(|witness| witness_row(witness, evidence_row(transition, sequence, &id)));
-        self.evidence.extend(terms.chain(witnesses));
+        self.numbered.push(Numbered {
+            log_time: transition.log_time,
+            end: self.offset,
+            finding,
+            evidence: terms.chain(witnesses).collect(),
+        });
     }
 }
 

@@ -45,6 +45,11 @@ pub struct Folding {
     pub config_hash: String,
     /// Told how far each partition is in the lake.
     pub progress: Arc<dyn Progress>,
+    /// Whether the log goes on for ever: what is open at its end stays open, and files are closed
+    /// where the log says so.
+    pub is_live: bool,
+    /// When the log began: the day of the first files of a running service.
+    pub began: Timestamp,
 }
 
 /// Rows committed, by table.
@@ -102,6 +107,7 @@ struct Chains {
     route_updates: Chain<tables::RouteUpdateRow>,
     latency: Chain<tables::LatencyRow>,
     sessions: Chain<tables::SessionRow>,
+    rib: Chain<tables::RibRow>,
     ledger: Chain<tables::LedgerRow>,
     connections: Chain<tables::ConnectionRow>,
     feed_gaps: Chain<tables::FeedGapRow>,
@@ -114,6 +120,7 @@ impl Chains {
             route_updates: Chain::new(tables::ROUTE_UPDATES, store, log, partition),
             latency: Chain::new(tables::LATENCY, store, log, partition),
             sessions: Chain::new(tables::SESSIONS, store, log, partition),
+            rib: Chain::new(tables::RIB, store, log, partition),
             ledger: Chain::new(tables::LEDGER, store, log, partition),
             connections: Chain::new(tables::CONNECTIONS, store, log, partition),
             feed_gaps: Chain::new(tables::FEED_GAPS, store, log, partition),
@@ -125,9 +132,32 @@ impl Chains {
         self.route_updates.take(&mut rows.route_updates, position)?;
         self.latency.take(&mut rows.latency, position)?;
         self.sessions.take(&mut rows.sessions, position)?;
+        self.rib.take(&mut rows.rib, position)?;
         self.ledger.take(&mut rows.ledger, position)?;
         self.connections.take(&mut rows.connections, position)?;
         self.feed_gaps.take(&mut rows.feed_gaps, position)
+    }
+
+    fn roll(&mut self, position: Position, is_first: bool) -> Result<(), LakeError> {
+        self.route_updates.roll(position, is_first)?;
+        self.latency.roll(position, is_first)?;
+        self.sessions.roll(position, is_first)?;
+        self.rib.roll(position, is_first)?;
+        self.ledger.roll(position, is_first)?;
+        self.connections.roll(position, is_first)?;
+        self.feed_gaps.roll(position, is_first)
+    }
+
+    fn committed(&self) -> Committed {
+        Committed::from([
+            ("route_updates".to_owned(), self.route_updates.committed),
+            ("latency".to_owned(), self.latency.committed),
+            ("sessions".to_owned(), self.sessions.committed),
+            ("rib".to_owned(), self.rib.committed),
+            ("ledger".to_owned(), self.ledger.committed),
+            ("connections".to_owned(), self.connections.committed),
+            ("feed_gaps".to_owned(), self.feed_gaps.committed),
+        ])
     }
 
     fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
@@ -135,6 +165,7 @@ impl Chains {
             ("route_updates".to_owned(), self.route_updates.finish(position, is_first)?),
             ("latency".to_owned(), self.latency.finish(position, is_first)?),
             ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
+            ("rib".to_owned(), self.rib.finish(position, is_first)?),
             ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
             ("connections".to_owned(), self.connections.finish(position, is_first)?),
             ("feed_gaps".to_owned(), self.feed_gaps.finish(position, is_first)?),
@@ -151,6 +182,7 @@ fn fold_partition(
 ) -> Result<Committed, FoldError> {
     let mut shard =
         Shard::new(partition, partitions, &folding.options, Arc::clone(&folding.reference));
+    shard.config_hash = folding.config_hash.as_str().into();
     let mut chains = Chains::new(folding, partition);
     let mut position = Position { end: 0, time: Timestamp::default() };
     let send = |summary| sender.send((partition, summary)).map_err(|_| LogError::Closed);
@@ -165,18 +197,79 @@ fn fold_partition(
         position = Position { end: batch.end_offset(), time: shard.reached };
         chains.take(&mut shard, position)?;
         for transition in shard.transitions.drain(..) {
-            send(Summary::Transition(Box::new(transition)))?;
+            let config_hash = Arc::clone(&shard.config_hash);
+            send(Summary::Transition(Box::new(transition), config_hash))?;
         }
         send(Summary::Mark(shard.reached))?;
+        if folding.is_live && batch.closes_files() {
+            chains.roll(position, partition == 0)?;
+        }
         folding.progress.committed(partition, position.end, position.time);
+    }
+    if folding.is_live {
+        send(Summary::End)?;
+        return Ok(chains.committed());
     }
     shard.finish();
     chains.take(&mut shard, position)?;
     for transition in shard.transitions.drain(..) {
-        send(Summary::Transition(Box::new(transition)))?;
+        let config_hash = Arc::clone(&shard.config_hash);
+        send(Summary::Transition(Box::new(transition), config_hash))?;
     }
     send(Summary::End)?;
     Ok(chains.finish(position, partition == 0)?)
+}
+
+macro_rules! empty {
+    (($folding:expr, $name:expr), $position:expr; $($table:ident: $row:ident,)+) => {$(
+        Chain::<tables::$row>::new(tables::$table, &$folding.store, $name, 0)
+            .finish($position, true)?;
+    )+};
+}
+
+/// The chains of `findings` and `evidence`.
+struct Told {
+    findings: Chain<tables::FindingRow>,
+    evidence: Chain<tables::EvidenceRow>,
+    position: Position,
+    /// Second of log time of what waits.
+    second: i64,
+}
+
+impl Told {
+    fn new(folding: &Folding) -> Self {
+        let (store, log) = (&folding.store, folding.log_name.as_str());
+        Self {
+            findings: Chain::new(tables::FINDINGS, store, log, 0),
+            evidence: Chain::new(tables::EVIDENCE, store, log, 0),
+            position: Position { end: 0, time: Timestamp::default() },
+            second: i64::MIN,
+        }
+    }
+
+    /// Takes what was numbered. A running service commits each second of log time that has something
+    /// on its own, so that the files do not depend on how far apart the shards run.
+    fn take(&mut self, correlate: &mut Correlate, is_live: bool) -> Result<(), LakeError> {
+        for numbered in correlate.numbered.drain(..) {
+            if is_live && numbered.log_time.secs() != self.second {
+                self.roll()?;
+            }
+            self.second = numbered.log_time.secs();
+            self.position = Position { end: numbered.end, time: numbered.finding.time };
+            let mut evidence = numbered.evidence;
+            self.findings.take(&mut vec![numbered.finding], self.position)?;
+            self.evidence.take(&mut evidence, self.position)?;
+        }
+        if is_live && correlate.passed.secs() > self.second {
+            self.roll()?;
+        }
+        Ok(())
+    }
+
+    fn roll(&mut self) -> Result<(), LakeError> {
+        self.findings.roll(self.position, false)?;
+        self.evidence.roll(self.position, false)
+    }
 }
 
 /// Folds the summaries; the tables that later versions fill get their empty first file here.
@@ -185,56 +278,56 @@ fn fold_summaries(
     receiver: Receiver<(u32, Summary)>,
     folding: &Folding,
 ) -> Result<Committed, FoldError> {
-    let (store, log) = (&folding.store, folding.log_name.as_str());
-    let mut correlate = Correlate::new(partitions, folding.config_hash.as_str().into());
-    let mut findings = Chain::new(tables::FINDINGS, store, log, 0);
-    let mut evidence = Chain::new(tables::EVIDENCE, store, log, 0);
+    let mut correlate = Correlate::new(partitions);
+    let mut told = Told::new(folding);
     let mut first: Option<Timestamp> = None;
-    let mut position = Position { end: 0, time: Timestamp::default() };
     let mut ended = 0;
     while let Ok((partition, summary)) = receiver.recv() {
         match summary {
-            Summary::Mark(time) => first = Some(first.map_or(time, |first| first.min(time))),
+            Summary::Mark(time) => {
+                if folding.is_live && first.is_none() {
+                    // Beside the chains, which begin when there is something to tell.
+                    let name = format!("{}.empty", folding.log_name);
+                    let position = Position { end: 0, time: folding.began };
+                    empty! { (folding, &name), position; FINDINGS: FindingRow, EVIDENCE: EvidenceRow, }
+                    empty_tables(folding, &name, position)?;
+                }
+                first = Some(first.map_or(time, |first| first.min(time)));
+            }
             Summary::End => ended += 1,
-            Summary::Transition(_) => {}
+            Summary::Transition(..) => {}
         }
         correlate.apply(partition, summary);
-        let time = correlate.findings.last().map_or(position.time, |row| row.time);
-        position = Position { end: correlate.offset, time };
-        if !correlate.findings.is_empty() {
-            findings.take(&mut correlate.findings, position)?;
-            evidence.take(&mut correlate.evidence, position)?;
-        }
+        told.take(&mut correlate, folding.is_live)?;
     }
     if ended < partitions {
         return Err(LogError::Closed.into());
     }
+    if folding.is_live {
+        return Ok(Committed::from([
+            ("findings".to_owned(), told.findings.committed),
+            ("evidence".to_owned(), told.evidence.committed),
+        ]));
+    }
+    let Told { findings, evidence, mut position, .. } = told;
     if position.end == 0 {
         position.time = first.unwrap_or_default();
     }
-    empty_tables(folding, position)?;
+    empty_tables(folding, &folding.log_name, position)?;
     Ok(Committed::from([
         ("findings".to_owned(), findings.finish(position, true)?),
         ("evidence".to_owned(), evidence.finish(position, true)?),
     ]))
 }
 
-macro_rules! empty {
-    ($folding:expr, $position:expr; $($table:ident: $row:ident,)+) => {$(
-        Chain::<tables::$row>::new(tables::$table, &$folding.store, &$folding.log_name, 0)
-            .finish($position, true)?;
-    )+};
-}
-
 /// Every table has a file in a finished lake, so that every engine can read every table.
-fn empty_tables(folding: &Folding, position: Position) -> Result<(), LakeError> {
-    empty! { folding, position;
+fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(), LakeError> {
+    empty! { (folding, name), position;
         LATENCY_REVISIONS: LatencyRow,
         LATENCY_5M: LatencyRow,
         LATENCY_1H: LatencyRow,
         LATENCY_1D: LatencyRow,
         VISIBILITY: VisibilityRow,
-        RIB: RibRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,
         ALERT_DELIVERIES: AlertDeliveryRow,

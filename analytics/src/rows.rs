@@ -6,7 +6,7 @@ use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
 use schemas::tables::{
-    ConnectionRow, FeedGapRow, LatencyRow, LedgerRow, RouteUpdateRow, SessionRow, Text,
+    ConnectionRow, FeedGapRow, LatencyRow, LedgerRow, RibRow, RouteUpdateRow, SessionRow, Text,
 };
 use schemas::time::Timestamp;
 
@@ -21,6 +21,8 @@ pub struct Rows {
     pub latency: Vec<LatencyRow>,
     /// `sessions`
     pub sessions: Vec<SessionRow>,
+    /// `rib`
+    pub rib: Vec<RibRow>,
     /// `ledger`
     pub ledger: Vec<LedgerRow>,
     /// `connections`

@@ -19,7 +19,7 @@ use schemas::time::Timestamp;
 use crate::detect::{Change, DetectOptions, Detector};
 use crate::latency::window::{LatencyOptions, LatencyWindow, Sample, SeriesKey, Windows};
 use crate::reference::Reference;
-use crate::rib::{Rib, RouteChange};
+use crate::rib::{Fallen, Rib, snapshot};
 use crate::rows::{self, Rows};
 
 /// Settings of a fold.
@@ -31,6 +31,19 @@ pub struct FoldOptions {
     pub latency: LatencyOptions,
 }
 
+/// Settings as they lie in the log beside a version of the registry.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct FoldSettings {
+    /// Hash of everything that rows depend on.
+    pub config_hash: String,
+    /// `[detect]`
+    pub detect: DetectOptions,
+    /// `[latency]`
+    pub latency: LatencyOptions,
+    /// Of a live log: what is further behind log time gives rows only.
+    pub backfill_after_secs: u32,
+}
+
 /// The fold of one partition.
 pub struct Shard {
     partition: u32,
@@ -38,6 +51,7 @@ pub struct Shard {
     registry: Option<Arc<Registry>>,
     reference: Arc<Reference>,
     rib: Rib,
+    hours: snapshot::Hours,
     detector: Detector,
     windows: Windows,
     closed: Vec<LatencyWindow>,
@@ -50,6 +64,9 @@ pub struct Shard {
     pub transitions: Vec<Transition>,
     /// Log time that this fold has reached.
     pub reached: Timestamp,
+    /// Hash of the settings in force.
+    pub config_hash: Text,
+    backfill_after_secs: i64,
 }
 
 impl Shard {
@@ -67,6 +84,7 @@ impl Shard {
             registry: None,
             reference,
             rib: Rib::default(),
+            hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone()),
             windows: Windows::new(options.latency.clone()),
             closed: Vec::new(),
@@ -75,6 +93,8 @@ impl Shard {
             rows: Rows::default(),
             transitions: Vec::new(),
             reached: Timestamp::MIN,
+            config_hash: Text::default(),
+            backfill_after_secs: i64::MAX,
         }
     }
 
@@ -109,7 +129,12 @@ impl Shard {
         self.write_windows();
         let refused = std::mem::take(&mut self.detector.cases_refused);
         let late = std::mem::take(&mut self.late);
-        let limits = [("latency windows", late, "late"), ("findings", refused, "cases_max")];
+        let routes = std::mem::take(&mut self.rib.refused);
+        let limits = [
+            ("latency windows", late, "late"),
+            ("findings", refused, "cases_max"),
+            ("routing state", routes, "routes_max"),
+        ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
             self.rows.ledger.push(LedgerRow {
                 late: count,
@@ -126,6 +151,9 @@ impl Shard {
         if route.writes {
             let received_time = batch.is_live.then_some(log_time);
             self.rows.route_updates.push(route_row(&told, received_time, &registry));
+        }
+        if self.is_backfill(batch, message.event_time, log_time) {
+            return;
         }
         let peer = self.rib.peer_id(header);
         let after = match route.action {
@@ -150,6 +178,12 @@ impl Shard {
             },
             &registry,
         );
+    }
+
+    /// Whether something live is so old that it changes nothing that is judged (archives that are
+    /// read into a running service).
+    fn is_backfill(&self, batch: &EventBatch, time: Timestamp, log_time: Timestamp) -> bool {
+        batch.is_live && log_time.secs_since(time) > self.backfill_after_secs
     }
 
     /// Hands a change to the detectors with the registrations that are of this shard.
@@ -192,21 +226,21 @@ impl Shard {
 
     fn control(&mut self, control: &Control, batch: &EventBatch, log_time: Timestamp) {
         match control {
-            Control::Registry(registry) => {
-                if self.partition == 0 {
-                    self.rows.connections.extend(rows::connections(registry, log_time));
-                }
-                self.detector.begin(log_time);
-                self.registry = Some(Arc::clone(registry));
+            Control::Registry { registry, settings } => {
+                self.enter(registry, settings.as_deref(), log_time);
             }
+            Control::Commit => {}
+            Control::Stale { collector, event_time: _ } => self.rib.stale_all(collector),
             Control::Tick { inputs, until } => {
+                self.write_rib(log_time);
                 self.windows.passed(inputs, *until, &mut self.closed);
                 self.write_windows();
             }
             Control::EndOfRib { .. } => self.detector.end_of_rib(),
             Control::Peer { .. } => {
                 if let Some(told) = PeerChange::of(control, batch) {
-                    self.peer_change(&told, log_time);
+                    let is_backfill = self.is_backfill(batch, told.time, log_time);
+                    self.peer_change(&told, log_time, is_backfill);
                 }
             }
             Control::FeedGap { source, collector, started_at, ended_at, reason, lost } => {
@@ -227,18 +261,50 @@ impl Shard {
         }
     }
 
+    /// A version of the registry and of the settings begins. Windows close under the one before: they
+    /// know connections by its numbers.
+    fn enter(&mut self, registry: &Arc<Registry>, settings: Option<&str>, log_time: Timestamp) {
+        let settings = settings.and_then(|text| serde_json::from_str::<FoldSettings>(text).ok());
+        let mut latency = self.windows.options().clone();
+        if let Some(settings) = settings {
+            self.config_hash = settings.config_hash.into();
+            self.backfill_after_secs = settings.backfill_after_secs.into();
+            self.detector.configure(settings.detect);
+            latency = settings.latency;
+        }
+        self.windows.restart(latency, &mut self.closed);
+        self.write_windows();
+        let names = |registry: &Registry| -> Vec<String> {
+            registry.connections().iter().map(|connection| connection.name.clone()).collect()
+        };
+        if self.registry.as_ref().is_some_and(|before| names(before) != names(registry)) {
+            self.detector.restart();
+        }
+        if self.partition == 0 {
+            self.rows.connections.extend(rows::connections(registry, log_time));
+        }
+        self.detector.begin(log_time);
+        self.registry = Some(Arc::clone(registry));
+    }
+
     /// A session went down: its routes go with it, as withdrawals that nobody sent.
-    fn peer_change(&mut self, told: &PeerChange<'_>, log_time: Timestamp) {
+    fn peer_change(&mut self, told: &PeerChange<'_>, log_time: Timestamp, is_backfill: bool) {
         let Some(registry) = self.registry.clone() else { return };
         if self.partition == 0 {
             self.rows.sessions.push(session_row(told, &registry));
         }
-        if told.state != PeerState::Down {
+        if is_backfill {
             return;
         }
         let peer = self.rib.peer_id(told.header);
-        for (prefix, path_id) in self.rib.held_by(peer) {
-            let route: RouteChange = self.rib.apply(peer, prefix, path_id, None);
+        let fallen = match told.state {
+            PeerState::Up => return self.rib.up(peer),
+            PeerState::Stale => return self.rib.stale(peer),
+            PeerState::Other(_) => return,
+            PeerState::EndOfRib(family) => self.rib.end_of_rib(peer, family),
+            PeerState::Down => self.rib.withdraw_all(peer),
+        };
+        for Fallen { prefix, path_id, route } in fallen {
             let change = Change {
                 log_time,
                 time: told.time,
@@ -255,6 +321,15 @@ impl Shard {
             };
             self.judge(&change, &registry);
         }
+    }
+
+    /// Writes what is held, if a full hour has passed.
+    fn write_rib(&mut self, log_time: Timestamp) {
+        let (Some(hour), Some(registry)) = (self.hours.passed(log_time), &self.registry) else {
+            return;
+        };
+        let shard = (self.partition, self.partitions);
+        self.rows.rib.extend(snapshot::rows(&self.rib, registry, shard, hour));
     }
 
     fn write_windows(&mut self) {

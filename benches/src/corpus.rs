@@ -67,8 +67,7 @@ pub(crate) const ARCHIVES: [Archive; 3] = [
 impl Archive {
     /// Its path, if it is the file that this list means; else why not.
     pub(crate) fn find(&self) -> Result<PathBuf, String> {
-        let folder = std::env::var_os("PEERSCOPE_DATA").map_or(PathBuf::from(DATA), PathBuf::from);
-        let path = folder.join("mrt").join(self.name);
+        let path = folder().join("mrt").join(self.name);
         let file = File::open(&path)
             .map_err(|_| "no such file: set PEERSCOPE_DATA to the data folder".to_owned())?;
         let (bytes, sha256) = digest(file).map_err(|error| error.to_string())?;
@@ -87,6 +86,11 @@ impl Archive {
              origin_asns = [{origin}]\n"
         )
     }
+}
+
+/// The data folder.
+pub(crate) fn folder() -> PathBuf {
+    std::env::var_os("PEERSCOPE_DATA").map_or(PathBuf::from(DATA), PathBuf::from)
 }
 
 /// Size and checksum, without holding the file: see [`crate::world`] on memory.

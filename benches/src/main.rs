@@ -5,7 +5,7 @@
 //!
 //! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
-//! - [`bgpkit`], [`world`]: what this binary does when it is started by itself.
+//! - [`bgpkit`], [`rib`] (with [`hold`]), [`world`]: what this binary does when it is started by itself.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
 #![expect(clippy::print_stdout, reason = "its output is its report")]
@@ -13,9 +13,11 @@
 mod bgpkit;
 mod contest;
 mod corpus;
+mod hold;
 mod job;
 mod machine;
 mod report;
+mod rib;
 mod stage;
 mod world;
 
@@ -56,17 +58,23 @@ enum Command {
     Rtt,
     /// The demo
     Demo,
-    /// A contestant: counts the elements of a file with bgpkit-parser
+    /// A full table into the routing state
+    Rib,
+    /// A contestant: holds the full table for some peers and says what that took
     #[command(hide = true)]
-    Bgpkit {
-        /// MRT, compressed or not
-        file: PathBuf,
-    },
-    /// Writes the quiet world that `rtt` measures
-    #[command(hide = true)]
-    World {
-        /// Where it goes
-        folder: PathBuf,
+    Hold {
+        /// The table
+        table: PathBuf,
+        /// Peers
+        peers: u32,
+        /// Rows of the table
+        rows_max: usize,
+        /// With a path for each origin and peer
+        #[arg(long)]
+        paths: bool,
+        /// Also answers questions
+        #[arg(long)]
+        asks: bool,
     },
 }
 
@@ -86,12 +94,17 @@ fn run(cli: Cli) -> Result<(), BenchError> {
             println!("{}", bgpkit::count(file)?);
             return Ok(());
         }
+        Command::Hold { table, peers, rows_max, paths, asks } => {
+            println!("{}", rib::run(table, *peers, *rows_max, *paths, *asks)?);
+            return Ok(());
+        }
         Command::World { folder } => return Ok(world::write(folder)?),
         Command::All => "all",
         Command::Decode => "decode",
         Command::Replay => "replay",
         Command::Rtt => "rtt",
         Command::Demo => "demo",
+        Command::Rib => "rib",
     };
     let programs = Programs::find()?;
     let load_before = machine::load_average();
@@ -130,6 +143,9 @@ fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, Bench
     }
     if is(&Command::Demo) {
         sections.push(stage::demo(programs)?);
+    }
+    if is(&Command::Rib) {
+        sections.extend(rib::sections(programs)?);
     }
     Ok(sections)
 }

@@ -35,7 +35,8 @@ struct Set {
     key_end: usize,
     key_bytes: u32,
     width: AsnWidth,
-    is_stripped: bool,
+    /// Whether the path is stripped, whether the next hop of `MP_REACH_NLRI` counts.
+    reading: (bool, bool),
     decoded: Arc<PathAttributes>,
 }
 
@@ -45,14 +46,14 @@ impl AttributeTable {
     pub fn intern(&mut self, attributes: &Attributes<'_>) -> u32 {
         let key = attributes.key(&mut self.scratch);
         let width = attributes.width();
-        let is_stripped = attributes.is_stripped();
-        let hash = self.hasher.hash_one((key, width == AsnWidth::Four, is_stripped));
+        let reading = (attributes.is_stripped(), attributes.takes_mp_hop());
+        let hash = self.hasher.hash_one((key, width == AsnWidth::Four, reading));
         let (sets, keys) = (&self.sets, &self.keys);
         let is_same = |id: &u32| {
             sets.get(*id as usize).is_some_and(|set| {
                 set.hash == hash
                     && set.width == width
-                    && set.is_stripped == is_stripped
+                    && set.reading == reading
                     && set.key(keys) == Some(key)
             })
         };
@@ -79,7 +80,7 @@ impl AttributeTable {
             key_end: self.keys.len(),
             key_bytes: u32::try_from(key.len()).unwrap_or(u32::MAX),
             width: attributes.width(),
-            is_stripped: attributes.is_stripped(),
+            reading: (attributes.is_stripped(), attributes.takes_mp_hop()),
             decoded: Arc::new(attributes.decode()),
         });
         let sets = &self.sets;

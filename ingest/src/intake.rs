@@ -60,7 +60,7 @@ impl<O: Outlet> Intake<O> {
         log_time: Timestamp,
         account: &'i mut Account,
     ) -> Recorder<'i, O> {
-        Recorder { intake: self, source, offset, log_time, account, failed: None }
+        Recorder { intake: self, source, offset, records: 0, log_time, account, failed: None }
     }
 
     fn message(
@@ -161,32 +161,37 @@ pub struct Recorder<'i, O> {
     intake: &'i mut Intake<O>,
     source: &'i Text,
     offset: u64,
+    /// Records that began.
+    records: u64,
     log_time: Timestamp,
     account: &'i mut Account,
-    /// Why the log takes no more.
-    pub failed: Option<LogError>,
+    failed: Option<LogError>,
 }
 
 impl<O: Outlet> Recorder<'_, O> {
-    /// What became of it.
+    /// How many records began.
     ///
     /// # Errors
     /// [`LogError::Closed`] if a partition is not read any more.
-    pub fn finish(self) -> Result<(), LogError> {
-        self.failed.map_or(Ok(()), Err)
+    pub fn finish(self) -> Result<u64, LogError> {
+        self.failed.map_or(Ok(self.records), Err)
+    }
+
+    const fn source_offset(&self) -> u64 {
+        self.offset + self.records.saturating_sub(1)
     }
 }
 
 impl<O: Outlet> RouteSink for Recorder<'_, O> {
     #[inline]
     fn update(&mut self, update: &UpdateView<'_>) {
-        let source = (self.source, self.offset);
+        let source = (self.source, self.source_offset());
         let taken = self.intake.update(update, source, self.log_time, self.account);
         self.failed = taken.err().or(self.failed.take());
     }
 
     fn session(&mut self, event: &SessionEvent<'_>) {
-        let (source, source_offset) = (self.source, self.offset);
+        let (source, source_offset) = (self.source, self.source_offset());
         let reason: Option<Text> = event.reason.map(Into::into);
         let told = self.intake.batcher.broadcast(self.log_time, |place| Control::Peer {
             peer: place.peer(event.header),
@@ -199,6 +204,10 @@ impl<O: Outlet> RouteSink for Recorder<'_, O> {
             prefixes_accepted: event.prefixes_accepted,
         });
         self.failed = told.err().or(self.failed.take());
+    }
+
+    fn next_record(&mut self) {
+        self.records += 1;
     }
 }
 

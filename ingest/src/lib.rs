@@ -3,13 +3,14 @@
 //! Three steps, three rooms: [`decode`] turns bytes into messages and keeps no state, [`session`]
 //! turns messages into what a peer said and does no IO, [`source`] touches the disk. [`log`] merges
 //! what they give into partitions; [`intake`] sifts it, [`batcher`] cuts it into batches.
-//! [`encode`] is the way back, for the simulator, the tests and the fuzzers.
+//! [`live`] is the intake of a running service. [`encode`] is the way back, for the simulator, the tests and the fuzzers.
 
 pub mod attribute_table;
 pub mod batcher;
 pub mod decode;
 pub mod encode;
 pub mod intake;
+pub mod live;
 pub mod log;
 pub mod session;
 pub mod source;

@@ -8,6 +8,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bgp::{Disposition, Family, PathAttributes, PeerHeader, Prefix};
 use crate::registry::{ConnectionId, Registry};
 use crate::sample::Statistic;
@@ -184,7 +186,7 @@ columns! {
 
 /// What happened to a BGP session as its collector tells it (RFC 4271 §8.2.2 in RFC 6396 §4.4.1;
 /// RFC 7854 §4.9, §4.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PeerState {
     /// Established.
     Up,
@@ -218,7 +220,7 @@ impl PeerState {
 }
 
 /// Counts of one range of an input, as `ledger` writes them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// First record.
     pub first_offset: u64,
@@ -239,10 +241,18 @@ pub struct Account {
 }
 
 /// A record that is neither route nor sample.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Control {
-    /// From here on this version of the registry counts.
-    Registry(Arc<Registry>),
+    /// From here on this version of the registry counts, and these settings.
+    Registry {
+        /// What is ours.
+        #[serde(with = "crate::registry::as_json")]
+        registry: Arc<Registry>,
+        /// Settings of the folds as JSON; none: those that the fold was started with.
+        settings: Option<Text>,
+    },
+    /// What was told before it is to be in the lake now: files are closed here. Last in its batch.
+    Commit,
     /// Time moves; and every input that is named has passed `until`.
     Tick {
         /// Inputs that moved; empty for a bare tick.
@@ -273,6 +283,14 @@ pub enum Control {
     /// registered and was not in it has no route there.
     EndOfRib {
         /// The collector.
+        collector: Text,
+        /// When.
+        event_time: Timestamp,
+    },
+    /// Who tells of these peers begins anew, after a restart: what is held of them is as it was last
+    /// heard, or gone, or not.
+    Stale {
+        /// The collector whose peers they are.
         collector: Text,
         /// When.
         event_time: Timestamp,
@@ -387,6 +405,14 @@ impl EventBatch {
         } else {
             self.runs.push(run);
         }
+    }
+
+    /// Whether files are closed behind it: [`Control::Commit`] stands at its end.
+    #[must_use]
+    pub fn closes_files(&self) -> bool {
+        let last = self.runs.last().map(|run| run.first);
+        matches!(last, Some(Content::Control(_)))
+            && matches!(self.controls.last(), Some(Control::Commit))
     }
 
     /// What the route elements of a message share.

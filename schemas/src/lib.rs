@@ -5,11 +5,13 @@
 //! - [`bgp`]: prefixes, paths, attributes, peers.
 //! - [`connection`] and [`registry`]: what is ours, and which shard owns it.
 //! - [`sample`]: round-trip times.
-//! - [`batch`] and [`log`]: columnar batches, and the traits of the log that carries them.
+//! - [`batch`] and [`log`]: columnar batches, and the traits of the log that carries them;
+//!   [`batch_ipc`]: batches as bytes.
 //! - [`finding`]: what the folds conclude.
 //! - [`tables`]: one file for each table of the lake.
 
 pub mod batch;
+pub mod batch_ipc;
 pub mod bgp;
 pub mod connection;
 pub mod finding;

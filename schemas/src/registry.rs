@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bgp::{Asn, Prefix, PrefixMap};
 use crate::connection::{Connection, RegisteredPrefix, WatchedAs};
@@ -119,6 +119,42 @@ pub struct Registry {
     owners: BTreeMap<String, PrefixMap<Vec<ConnectionId>>>,
     #[serde(skip)]
     by_name: BTreeMap<String, ConnectionId>,
+}
+
+/// What a registry is made of: how it lies in the log.
+#[derive(Deserialize)]
+struct Contents {
+    version: u32,
+    connections: Vec<Connection>,
+    watched: Vec<WatchedAs>,
+}
+
+/// A registry is rebuilt from its connections and watched ASes, in its own JSON: the readers of other
+/// encodings find one text.
+pub(crate) mod as_json {
+    use std::sync::Arc;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
+
+    use super::{Contents, Registry};
+
+    pub(crate) fn serialize<S: Serializer>(
+        registry: &Arc<Registry>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = serde_json::to_string(&**registry).map_err(ser::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Arc<Registry>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let contents: Contents = serde_json::from_str(&text).map_err(de::Error::custom)?;
+        Registry::new(contents.version, contents.connections, contents.watched)
+            .map(Arc::new)
+            .map_err(de::Error::custom)
+    }
 }
 
 impl Registry {
@@ -253,6 +289,9 @@ impl Registry {
     /// registered match (of several owners the lowest), else of the hash of the prefix.
     #[must_use]
     pub fn writing_shard(&self, domain: &str, prefix: &Prefix, partitions: u32) -> u32 {
+        if partitions <= 1 {
+            return 0;
+        }
         match self.owners_of_prefix(domain, prefix) {
             Some((_, owners)) => owners.iter().map(|id| self.shard(*id, partitions)).min(),
             None => None,

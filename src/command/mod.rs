@@ -7,9 +7,12 @@ pub mod demo;
 pub mod describe;
 pub mod findings;
 pub mod replay;
+pub mod rib;
+pub mod run;
 pub mod sql;
 mod story;
 mod table;
+pub mod tap;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,12 +63,18 @@ enum Command {
     Demo(demo::Demo),
     /// Archives of routes and round-trip times into a lake
     Replay(replay::Replay),
+    /// The service: live sources into the log and the lake
+    Run(run::Run),
     /// Any supported file to elements
     Decode(decode::Decode),
     /// DataFusion's SQL over the lake
     Sql(sql::Sql),
     /// What the detectors found
     Findings(findings::Findings),
+    /// What enters the log of a running service, as it comes
+    Tap(tap::Tap),
+    /// The routes held for a prefix, now or then, by peer
+    Rib(rib::Rib),
     /// Validate configuration and reference data
     Check(check::Check),
     /// Tables, configuration, rules and DDL as text
@@ -145,6 +154,11 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("peerscope: {error:#}");
     let is_config = error.is::<ConfigError>()
         || matches!(error.downcast_ref(), Some(crate::replay::ReplayError::Reference { .. }));
+    let is_config = is_config
+        || matches!(
+            error.downcast_ref(),
+            Some(crate::run::RunError::NoSource | crate::run::RunError::Source { .. })
+        );
     let is_damage = matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
     ExitCode::from(match (is_config, is_damage) {
         (true, _) => exit::CONFIG,
@@ -166,6 +180,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
     match cli.command {
         Command::Demo(demo) => demo.run(&global),
         Command::Replay(replay) => replay.run(&global),
+        Command::Run(run) => run.run(&global),
         Command::Decode(decode) => decode.run(),
         Command::Sql(sql) => {
             let lake = global.lake()?;
@@ -176,6 +191,8 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
             done.map(|()| Ended::Well)
         }
         Command::Findings(findings) => findings.run(&global),
+        Command::Tap(tap) => tap.run(&global),
+        Command::Rib(rib) => rib.run(&global),
         Command::Check(check) => check.run(&global),
         Command::Describe(describe) => describe.run(),
         Command::Completions(completions) => completions.run(),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use analytics::fold::Committed;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Ended, Global};
@@ -93,12 +94,16 @@ fn print(outcome: &Outcome, lake: &str) -> std::io::Result<()> {
             account.refused,
         )?;
     }
-    let rows: Vec<String> = outcome
-        .rows
+    writeln!(out, "{}", rows_line(&outcome.rows, lake))
+}
+
+/// What was committed, in one line.
+pub(super) fn rows_line(rows: &Committed, lake: &str) -> String {
+    let rows: Vec<String> = rows
         .iter()
         .filter(|(_, rows)| **rows > 0)
         .map(|(table, rows)| format!("{table} {rows}"))
         .collect();
     let rows = if rows.is_empty() { "none".to_owned() } else { rows.join(", ") };
-    writeln!(out, "rows in {lake}: {rows}")
+    format!("rows in {lake}: {rows}")
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use schemas::registry::RegistryError;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 /// Unlike names further apart than this are no typing error.
 const NEAR_MIN: f64 = 0.6;
@@ -45,10 +45,31 @@ impl ConfigError {
         Self::Wrong { place: place(text, path, at), problem }
     }
 
-    /// An error of a `[source.*]`.
-    pub(super) fn source(text: &str, path: &Path, name: &str, problem: &str) -> Self {
-        let at = Places::of(text).and_then(|places| places.source(name)).unwrap_or(0);
-        Self::Wrong { place: place(text, path, at), problem: problem.to_owned() }
+    /// An error of the TOML of a `[source.*]`, which has the key `kind` too.
+    pub(super) fn source(text: &str, path: &Path, error: &toml::de::Error) -> Self {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message();
+        // Every source has a collector; the tables in it have neither that nor a kind.
+        let keys = if message.contains("`collector`") {
+            format!("{message}, `kind`")
+        } else {
+            message.to_owned()
+        };
+        let problem = unknown_key(&keys).unwrap_or_else(|| message.to_owned());
+        Self::wrong(text, path, at, problem)
+    }
+
+    /// A problem at a place of the text.
+    pub(super) fn wrong(text: &str, path: &Path, at: usize, problem: String) -> Self {
+        Self::Wrong { place: place(text, path, at), problem }
+    }
+
+    /// A word that is not known, with the nearest one that is.
+    pub(super) fn unknown(what: &str, unknown: &str, known: &[&str]) -> String {
+        match nearest(unknown, known) {
+            Some(nearest) => format!("unknown {what} `{unknown}`, did you mean `{nearest}`?"),
+            None => format!("unknown {what} `{unknown}`, known here: {}", known.join(", ")),
+        }
     }
 
     /// Registrations that contradict each other: both places are named.
@@ -101,11 +122,6 @@ impl<'t> Places<'t> {
         let prefixes = self.entry("connection", connection)?.get("prefixes")?;
         Some(prefixes.get_ref().as_array()?.get(prefix)?.span().start)
     }
-
-    fn source(&self, name: &str) -> Option<usize> {
-        let sources: &DeValue<'t> = self.root.get_ref().get("source")?.get_ref();
-        sources.as_table()?.get(name).map(|value| value.span().start)
-    }
 }
 
 /// `FILE:LINE:COLUMN`, both counted from 1, columns in characters.
@@ -121,13 +137,14 @@ fn unknown_key(message: &str) -> Option<String> {
     let quoted: Vec<&str> =
         message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2).collect();
     let (unknown, known) = quoted.split_first()?;
-    let nearest = known
+    Some(ConfigError::unknown("key", unknown, known))
+}
+
+fn nearest<'k>(unknown: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
         .iter()
-        .map(|key| (strsim::jaro_winkler(unknown, key), key))
+        .map(|key| (strsim::jaro_winkler(unknown, key), *key))
         .filter(|(likeness, _)| *likeness >= NEAR_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    Some(match nearest {
-        Some((_, key)) => format!("unknown key `{unknown}`, did you mean `{key}`?"),
-        None => format!("unknown key `{unknown}`, known here: {}", known.join(", ")),
-    })
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key)
 }

@@ -1,10 +1,43 @@
 //! The reference page of the configuration: `peerscope describe config`.
 
+use super::source_keys::{BMP_LISTENER, FOLDER, KAFKA, RIS_LIVE};
+
 /// One key: section, name, type, default, meaning.
 type Key = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 const KEYS: &[Key] = &[
     ("[lake]", "url", "text", "`./lake`", "folder of the lake, or `file:///...`"),
+    (
+        "[lake]",
+        "commit_secs",
+        "number",
+        "`60`",
+        "a running service closes its files after this long; findings have a file of their own each second that has some",
+    ),
+    (
+        "[log]",
+        "path",
+        "folder",
+        "`./peerscope-log`",
+        "the embedded log of a running service, on a local disk",
+    ),
+    ("[log]", "partitions", "number", "`1`", "partitions of the log; fixed when it is made"),
+    ("[log]", "segment_bytes", "number", "`268435456`", "bytes at which a segment is closed"),
+    (
+        "[log]",
+        "bytes_max",
+        "number",
+        "`68719476736`",
+        "bytes of the whole log at most; at the bound the service stops with a word, nothing is lost in silence",
+    ),
+    (
+        "[log]",
+        "backfill_after_secs",
+        "number",
+        "`86400`",
+        "what a running service reads that is further behind gives rows only: no routing state, no finding",
+    ),
+    ("[log]", "shutdown_secs", "number", "`30`", "longest drain after SIGTERM"),
     (
         "[log]",
         "keep",
@@ -124,7 +157,7 @@ const KEYS: &[Key] = &[
         "files",
         "text",
         "required",
-        "name of archive files, `*` stands for any text",
+        "name of archive files, `*` stands for any text (a source without `kind`)",
     ),
     ("[source.NAME]", "collector", "text", "`archive`", "collector that wrote them"),
     (
@@ -154,6 +187,25 @@ pub fn markdown() -> String {
     );
     for (section, key, kind, default, meaning) in KEYS {
         page.push_str(&format!("| `{section}` | `{key}` | {kind} | {default} | {meaning} |\n"));
+    }
+    page.push_str(
+        "\n## Live sources\n\nA `[source.NAME]` with `kind` is read by `peerscope run` \
+         ([guide](../guide/live.md)); paths are relative to the configuration.\n",
+    );
+    let kinds = [
+        ("bmp_listener", BMP_LISTENER),
+        ("ris_live", RIS_LIVE),
+        ("kafka", KAFKA),
+        ("folder", FOLDER),
+    ];
+    for (kind, rows) in kinds {
+        page.push_str(&format!(
+            "\n### `kind = \"{kind}\"`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+        ));
+        for row in rows.lines().filter(|row| !row.is_empty()) {
+            let (key, rest) = row.split_once(" | ").unwrap_or((row, ""));
+            page.push_str(&format!("| `{key}` | {rest} |\n"));
+        }
     }
     page
 }

@@ -7,6 +7,7 @@
 mod error;
 mod keys;
 mod source;
+mod source_keys;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +20,11 @@ use ingest::session::interest::Keep;
 use schemas::connection::{Connection, WatchedAs};
 use schemas::registry::Registry;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub use error::ConfigError;
 pub use keys::markdown;
-pub use source::FileSource;
+pub use source::{FileSource, Source};
 
 /// Where a configuration is looked for when none is named.
 pub const DEFAULT_FILE: &str = "peerscope.toml";
@@ -36,20 +38,66 @@ pub const DEFAULT_LAKE: &str = "./lake";
 pub struct LakeConfig {
     /// Folder of the lake, or `file:///...`.
     pub url: String,
+    /// A running service closes its files after this long.
+    pub commit_secs: u32,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { url: DEFAULT_LAKE.to_owned() }
+        Self { url: DEFAULT_LAKE.to_owned(), commit_secs: 60 }
     }
 }
 
-/// `[log]`: what becomes part of the log.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// The embedded log when none is named.
+pub const DEFAULT_LOG: &str = "./peerscope-log";
+
+/// `[log]`: what becomes part of the log, and where it lies.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// `ours`: routes that touch a registered prefix or pass a watched AS; `all`: every route.
     pub keep: Keep,
+    /// Folder of the embedded log, relative to the configuration.
+    pub path: PathBuf,
+    /// Number of its partitions; fixed when it is made.
+    pub partitions: u32,
+    /// Bytes at which a segment is closed.
+    pub segment_bytes: u64,
+    /// Bytes of the whole log at most.
+    pub bytes_max: u64,
+    /// What is further behind gives rows only: it changes no routing state and no finding.
+    pub backfill_after_secs: u32,
+    /// Longest drain after a stop.
+    pub shutdown_secs: u32,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            keep: Keep::default(),
+            path: PathBuf::from(DEFAULT_LOG),
+            partitions: 1,
+            segment_bytes: 256 << 20,
+            bytes_max: 64 << 30,
+            backfill_after_secs: 86_400,
+            shutdown_secs: 30,
+        }
+    }
+}
+
+impl LogConfig {
+    /// What is wrong with the values, if anything.
+    fn check(&self) -> Result<(), &'static str> {
+        if !(1..=1_024).contains(&self.partitions) {
+            Err("partitions is between 1 and 1024")
+        } else if self.segment_bytes < 1 << 20 {
+            Err("segment_bytes is at least 1048576")
+        } else if self.bytes_max < self.segment_bytes {
+            Err("bytes_max is at least segment_bytes")
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// `[reference]`: slow facts, all optional, paths relative to the configuration.
@@ -93,7 +141,8 @@ struct File {
     connection: Vec<Connection>,
     asn: Vec<WatchedAs>,
     reference: ReferenceConfig,
-    source: BTreeMap<String, FileSource>,
+    /// Read apart: each by its kind.
+    source: BTreeMap<String, IgnoredAny>,
     latency: LatencyOptions,
     detect: DetectOptions,
 }
@@ -110,7 +159,7 @@ pub struct Config {
     /// `[reference]`, with paths made absolute or relative to the working folder
     pub reference: ReferenceConfig,
     /// `[source.*]`
-    pub sources: BTreeMap<String, FileSource>,
+    pub sources: BTreeMap<String, Source>,
     /// `[latency]`
     pub latency: LatencyOptions,
     /// `[detect]`
@@ -140,9 +189,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file: File =
             toml::from_str(text).map_err(|error| ConfigError::syntax(text, path, &error))?;
-        for (name, source) in &file.source {
-            source.check().map_err(|problem| ConfigError::source(text, path, name, problem))?;
-        }
+        let sources = source::sources_of(text, path)?;
         let registry = Registry::new(1, file.connection, file.asn)
             .map_err(|error| ConfigError::registry(text, path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -160,7 +207,7 @@ impl Config {
             log: file.log,
             registry: Arc::new(registry),
             reference,
-            sources: file.source,
+            sources,
             latency: file.latency,
             detect: file.detect,
         })
@@ -169,10 +216,12 @@ impl Config {
     /// SHA-256 over what rows depend on: registry, sources, detection and latency settings; no path.
     #[must_use]
     pub fn hash(&self) -> String {
+        let sources: BTreeMap<_, _> =
+            self.sources.iter().map(|(name, source)| (name, source.settings())).collect();
         let settings = serde_json::json!({
             "registry": &*self.registry,
             "keep": self.log.keep,
-            "sources": &self.sources,
+            "sources": sources,
             "latency": &self.latency,
             "detect": &self.detect,
         });
@@ -184,6 +233,7 @@ impl Config {
     pub fn collector_of(&self, file_name: &str) -> Option<&str> {
         self.sources
             .values()
+            .filter_map(Source::files)
             .find(|source| source.matches(file_name))
             .and_then(|source| source.collector.as_deref())
     }

@@ -1,8 +1,147 @@
-//! `[source.*]`: what is known of files by their names.
+//! `[source.*]`: where bytes come from, and what is known of them.
+//!
+//! A source without `kind` is a rule for archive files; the others are live, and their keys stand
+//! beside the code that obeys them. Each is read from its own part of the document, so that an error
+//! knows its line and column.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ingest::source::bmp_listener::BmpListener;
+use ingest::source::folder::FollowedFolder;
+use ingest::source::kafka::KafkaTopics;
+use ingest::source::pattern::fits;
+use ingest::source::ris_live::RisLive;
+use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-/// `[source.NAME]`: a rule for files.
+use super::ConfigError;
+
+/// Words that `kind` takes.
+const KINDS: [&str; 4] = ["bmp_listener", "folder", "kafka", "ris_live"];
+
+/// `[source.NAME]`.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A rule for archive files.
+    Files(FileSource),
+    /// Routers dial in.
+    BmpListener(BmpListener),
+    /// Files that appear in a folder.
+    Folder(FollowedFolder),
+    /// Topics.
+    Kafka(KafkaTopics),
+    /// RIPE's websocket.
+    RisLive(RisLive),
+}
+
+impl Source {
+    /// The rule for archive files, if it is one.
+    #[must_use]
+    pub const fn files(&self) -> Option<&FileSource> {
+        match self {
+            Self::Files(files) => Some(files),
+            _ => None,
+        }
+    }
+
+    /// What rows depend on: no path, no address, no limit.
+    pub(super) fn settings(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Self::Files(files) => json!(files),
+            Self::BmpListener(BmpListener { collector, vrfs, .. }) => {
+                json!({ "kind": "bmp_listener", "collector": collector, "vrfs": vrfs })
+            }
+            Self::Folder(FollowedFolder { collector, vrfs, .. }) => {
+                json!({ "kind": "folder", "collector": collector, "vrfs": vrfs })
+            }
+            Self::Kafka(KafkaTopics { collector, vrfs, format, collector_asn, .. }) => json!({
+                "kind": "kafka", "collector": collector, "vrfs": vrfs, "format": format,
+                "collector_asn": collector_asn,
+            }),
+            Self::RisLive(RisLive { collector, .. }) => {
+                json!({ "kind": "ris_live", "collector": collector })
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Files(files) => files.check().map_err(str::to_owned),
+            Self::BmpListener(listener) => listener.check(),
+            Self::Folder(folder) => folder.check(),
+            Self::Kafka(topics) => topics.check(),
+            Self::RisLive(ris) => ris.check(),
+        }
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Files(_) => Vec::new(),
+            Self::BmpListener(listener) => listener.paths_mut(),
+            Self::Folder(folder) => folder.paths_mut(),
+            Self::Kafka(topics) => topics.paths_mut(),
+            Self::RisLive(ris) => ris.paths_mut(),
+        }
+    }
+}
+
+/// Reads all `[source.*]` of a document that was read from `path`; relative paths in them become
+/// relative to its folder.
+pub(super) fn sources_of(text: &str, path: &Path) -> Result<BTreeMap<String, Source>, ConfigError> {
+    let document = DeTable::parse(text).map_err(|error| ConfigError::syntax(text, path, &error))?;
+    let Some(sources) = document.into_inner().remove("source") else { return Ok(BTreeMap::new()) };
+    let DeValue::Table(sources) = sources.into_inner() else { return Ok(BTreeMap::new()) };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut read = BTreeMap::new();
+    for (name, value) in sources {
+        let name = name.into_inner().into_owned();
+        let at = value.span().start;
+        let mut source = source_of(value, text, path)?;
+        source.check().map_err(|problem| ConfigError::wrong(text, path, at, problem))?;
+        for path in source.paths_mut() {
+            *path = folder.join(&*path);
+        }
+        read.insert(name, source);
+    }
+    Ok(read)
+}
+
+fn source_of(
+    mut value: Spanned<DeValue<'_>>,
+    text: &str,
+    path: &Path,
+) -> Result<Source, ConfigError> {
+    let kind = match value.get_mut() {
+        DeValue::Table(table) => table.remove("kind"),
+        _ => None,
+    };
+    let Some(kind) = kind else { return read(value, text, path).map(Source::Files) };
+    match kind.get_ref().as_str() {
+        Some("bmp_listener") => read(value, text, path).map(Source::BmpListener),
+        Some("folder") => read(value, text, path).map(Source::Folder),
+        Some("kafka") => read(value, text, path).map(Source::Kafka),
+        Some("ris_live") => read(value, text, path).map(Source::RisLive),
+        other => {
+            let problem = ConfigError::unknown("kind", other.unwrap_or("(no text)"), &KINDS);
+            Err(ConfigError::wrong(text, path, kind.span().start, problem))
+        }
+    }
+}
+
+fn read<'t, T: Deserialize<'t>>(
+    value: Spanned<DeValue<'t>>,
+    text: &str,
+    path: &Path,
+) -> Result<T, ConfigError> {
+    T::deserialize(value.into_deserializer())
+        .map_err(|error| ConfigError::source(text, path, &error))
+}
+
+/// `[source.NAME]` without `kind`: a rule for files.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
@@ -32,25 +171,5 @@ impl FileSource {
         } else {
             Ok(())
         }
-    }
-}
-
-/// Whether a name fits a pattern in which `*` stands for any text.
-fn fits(pattern: &str, name: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
-    let Some(rest) = name.strip_prefix(head) else { return false };
-    tail.is_empty()
-        || rest.char_indices().any(|(at, _)| rest.get(at..).is_some_and(|rest| fits(tail, rest)))
-        || fits(tail, "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        assert!(fits("rrc00.*.gz", "rrc00.updates.gz") && fits("*", "x") && fits("a", "a"));
-        assert!(!fits("rrc00.*.gz", "rrc01.updates.gz") && !fits("a*b", "ac") && !fits("a", "ab"));
     }
 }

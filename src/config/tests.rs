@@ -97,3 +97,93 @@ fn the_reference_page_knows_every_key() {
         assert!(page.contains(&format!("| `[[connection]]` | `{key}` |")), "{key}");
     }
 }
+
+/// Every key of every kind, on the reference page and understood.
+#[test]
+fn the_reference_page_knows_every_key_of_every_live_source() {
+    let page = markdown();
+    for kind in ["bmp_listener", "folder", "kafka", "ris_live"] {
+        let told = refuse(&format!("[source.a]\nkind = \"{kind}\"\nqqqqqq = 1\n"));
+        assert!(told.starts_with("c.toml:3:1: unknown key `qqqqqq`, known here: "), "{told}");
+        let known = told.split("known here: ").nth(1).unwrap();
+        let section = page.split(&format!("### `kind = \"{kind}\"`")).nth(1).unwrap();
+        let section = section.split("###").next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `")).count();
+        let keys: Vec<&str> = known.split(", ").filter(|key| *key != "kind").collect();
+        assert_eq!(rows, keys.len(), "{kind}: {known}");
+        for key in keys {
+            assert!(section.contains(&format!("\n| `{key}` |")), "{kind}: {key}");
+        }
+    }
+}
+
+#[test]
+fn live_sources_are_understood_and_their_files_are_beside_the_configuration() {
+    let text = r#"
+[source.edge]
+kind = "bmp_listener"
+listen = "192.0.2.10:11019"
+allow = ["192.0.2.0/24", "2001:db8::/32"]
+sessions_max = 8
+bytes_per_sec_max = 1000000
+md5 = [{ peer = "192.0.2.1", password_file = "edge1.md5" }]
+tls = { certificate = "tls/cert.pem", key = "tls/key.pem", client_ca = "tls/ca.pem" }
+vrfs = [{ router = "edge1", distinguisher = "64500:1", routing_domain = "contoso" }]
+[source.ris]
+kind = "ris_live"
+host = "rrc21"
+[source.routeviews]
+kind = "kafka"
+brokers = ["stream.routeviews.org:9092"]
+topics = ["routeviews.*.bmp_raw"]
+collector_asn = 6447
+settings = { "socket.keepalive.enable" = "true" }
+[source.drop]
+kind = "folder"
+folder = "incoming"
+tail = true
+[source.archive]
+files = "rrc00.*"
+collector = "rrc00"
+"#;
+    let config = Config::parse(text, Path::new("/etc/peerscope/c.toml")).unwrap();
+    assert_eq!(config.sources.len(), 5);
+    let Source::BmpListener(edge) = &config.sources["edge"] else { panic!("{:?}", config.sources) };
+    assert_eq!(edge.md5[0].password_file, Path::new("/etc/peerscope/edge1.md5"));
+    assert_eq!(edge.tls.as_ref().unwrap().key, Path::new("/etc/peerscope/tls/key.pem"));
+    assert_eq!(edge.vrfs[0].distinguisher.to_string(), "64500:1");
+    let Source::Folder(drop) = &config.sources["drop"] else { panic!("{:?}", config.sources) };
+    assert_eq!(drop.folder.as_deref(), Some(Path::new("/etc/peerscope/incoming")));
+    assert_eq!(config.collector_of("rrc00.updates.gz"), Some("rrc00"));
+}
+
+#[test]
+fn a_wrong_source_is_named_with_its_place() {
+    let told = refuse("[source.a]\nkind = \"kafkaa\"\n");
+    assert_eq!(told, "c.toml:2:8: unknown kind `kafkaa`, did you mean `kafka`?");
+    let told = refuse("[source.a]\nkind = \"bmp_listener\"\nalow = []\n");
+    assert_eq!(told, "c.toml:3:1: unknown key `alow`, did you mean `allow`?");
+    let told = refuse("[source.a]\nkind = \"bmp_listener\"\nallow = [\"192.0.2.1/24\"]\n");
+    assert!(told.starts_with("c.toml:3:") && told.contains("did you mean 192.0.2.0/24?"), "{told}");
+    let told = refuse("[source.a]\nkind = \"bmp_listener\"\ntls = { certificat = \"a\" }\n");
+    assert!(
+        told.starts_with("c.toml:3:") && told.contains("did you mean `certificate`?"),
+        "{told}"
+    );
+    let told = refuse("[lake]\n[source.a]\nkind = \"kafka\"\ntopics = [\"a\"]\n");
+    assert!(told.starts_with("c.toml:2:") && told.contains("brokers is empty"), "{told}");
+    let told = refuse("[source.a]\nfile = \"a\"\n");
+    assert_eq!(told, "c.toml:2:1: unknown key `file`, did you mean `files`?");
+    let told = refuse("[source.a]\nfiles = \"a/b\"\n");
+    assert!(told.contains("files is a name without folders"), "{told}");
+}
+
+#[test]
+fn the_hash_knows_what_rows_depend_on_and_no_address() {
+    let hash = |keys: &str| {
+        let text = format!("[source.a]\nkind = \"bmp_listener\"\n{keys}");
+        Config::parse(&text, Path::new("c.toml")).unwrap().hash()
+    };
+    assert_eq!(hash(""), hash("listen = \"127.0.0.1:5000\"\nsessions_max = 3\n"));
+    assert_ne!(hash(""), hash("collector = \"edge\"\n"));
+}

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
+use schemas::connection::PUBLIC_ROUTING_DOMAIN;
 use schemas::finding::Transition;
 use schemas::registry::{Owner, Registry, Relation, Touch};
 use schemas::tables::Text;
@@ -83,6 +84,13 @@ struct Facts<'a> {
     options: &'a DetectOptions,
 }
 
+impl Facts<'_> {
+    /// Whether the public Internet shows exactly this prefix.
+    fn is_visible(&self, prefix: &Prefix) -> bool {
+        self.rib.is_visible(PUBLIC_ROUTING_DOMAIN, prefix)
+    }
+}
+
 /// Who is suspected: what tells two cases of one prefix apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Suspect {
@@ -118,6 +126,16 @@ impl Detector {
         Self { options, ..Self::default() }
     }
 
+    /// Other settings count from here on.
+    pub fn configure(&mut self, options: DetectOptions) {
+        self.options = options;
+    }
+
+    /// Forgets everything: connections have other numbers from here on.
+    pub fn restart(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.options));
+    }
+
     /// The log begins: without a table dump, learning ends a while after this.
     pub fn begin(&mut self, log_time: Timestamp) {
         self.baseline.begin(log_time);
@@ -128,7 +146,8 @@ impl Detector {
         self.baseline.seed();
     }
 
-    /// Judges a change; appends what it makes of the findings.
+    /// Judges a change; appends what it makes of the findings. What a router itself uses or announces
+    /// (Loc-RIB, Adj-RIB-Out) is nobody's belief: it teaches nothing and is no witness.
     pub fn on_change(
         &mut self,
         change: &Change<'_>,
@@ -137,13 +156,16 @@ impl Detector {
         rib: &Rib,
         transitions: &mut Vec<Transition>,
     ) {
+        if !change.header.rib_view.is_adj_rib_in() {
+            return;
+        }
         self.forget_closed(change);
         self.baseline.learn(change, registry, i64::from(self.options.learning_secs));
         let facts =
             Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
         let verdicts = judge::judge(change, &facts);
-        let gone_dark = change.route.after.is_none() && !rib.is_visible(&change.prefix);
-        if gone_dark && change.touches.iter().any(|touch| touch.relation == Relation::Exact) {
+        let is_ours = change.touches.iter().any(|touch| touch.relation == Relation::Exact);
+        if is_ours && change.route.after.is_none() && !facts.is_visible(&change.prefix) {
             let around = |key: &CaseKey| {
                 key.prefix != change.prefix
                     && key.owner.is_some_and(|owner| owner.prefix == change.prefix)

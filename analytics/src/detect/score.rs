@@ -62,8 +62,7 @@ fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
             (5.0, "a part of our prefix is announced that is not ours".to_owned())
         }
         Rule::HijackSuperPrefix => {
-            let visible =
-                verdict.key.owner.is_some_and(|owner| facts.rib.is_visible(&owner.prefix));
+            let visible = verdict.key.owner.is_some_and(|owner| facts.is_visible(&owner.prefix));
             if visible {
                 (2.0, "a new prefix around ours; ours is longer and still seen".to_owned())
             } else {

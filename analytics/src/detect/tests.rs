@@ -21,6 +21,8 @@ struct Story {
     rib: Rib,
     detector: Detector,
     told: Vec<Transition>,
+    /// Table that the peers' routes stand in.
+    view: RibView,
 }
 
 impl Story {
@@ -32,6 +34,7 @@ impl Story {
             rib: Rib::default(),
             detector: Detector::new(DetectOptions::default()),
             told: Vec::new(),
+            view: RibView::AdjRibInPre,
         }
     }
 
@@ -54,7 +57,7 @@ impl Story {
             router: None,
             address: Ipv4Addr::new(198, 51, 100, peer).into(),
             asn: Asn(64_600 + u32::from(peer)),
-            rib_view: RibView::AdjRibInPre,
+            rib_view: self.view,
             distinguisher: 0,
             routing_domain: "public".into(),
         });
@@ -143,6 +146,32 @@ fn a_hijack_opens_at_the_first_believer_grows_and_ends_with_the_last() {
     assert_eq!(story.told(), [(Phase::Resolved, Rule::HijackExact, ATTACKER, "high")]);
     story.announced(1, 60, PREFIX, &bad(1));
     assert_eq!(story.told()[0].0, Phase::Reopened, "within six hours it is the same finding");
+}
+
+/// What a router itself uses or announces is its own word and nobody's belief; nor does it show that
+/// our prefix is still seen.
+#[test]
+fn loc_rib_and_adj_rib_out_are_no_witnesses() {
+    let mut story = Story::simple();
+    let bad = [64_601, UPSTREAM, ATTACKER];
+    for view in [RibView::LocRib, RibView::AdjRibOutPre, RibView::AdjRibOutPost] {
+        story.view = view;
+        story.announced(1, 20, PREFIX, &bad).announced(1, 20, "203.0.113.128/25", &bad);
+        story.announced(1, 21, "203.0.112.0/23", &bad).withdrawn(1, 22, "203.0.112.0/23");
+        assert_eq!(story.told(), [], "{view:?}");
+        story.announced(1, 23, PREFIX, &[64_601, UPSTREAM, OWNER]);
+    }
+    story.view = RibView::AdjRibInPre;
+    for peer in 1..=20 {
+        story.withdrawn(peer, 24, PREFIX);
+    }
+    story.announced(1, 25, "203.0.112.0/23", &[64_601, ATTACKER]);
+    let told = story.told();
+    let expected = (Phase::Opened, Rule::HijackSuperPrefix, ATTACKER, "medium");
+    assert_eq!(told, [expected], "Loc-RIB does not make ours visible");
+    story.view = RibView::AdjRibInPost;
+    story.announced(1, 26, PREFIX, &bad);
+    assert_eq!(story.told()[0].0, Phase::Opened, "what a peer announces is a witness");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Chains: one table's files of one partition, each starting where the one before ended. Files roll
-//! by rows alone, so the same log gives the same files.
+//! by rows, and where the log says so, so the same log gives the same files.
 
 use std::sync::Arc;
 
@@ -62,6 +62,18 @@ impl<R: Row> Chain<R> {
         self.opened.get_or_insert(position.time);
         self.rows.append(rows);
         if self.rows.len() >= FILE_ROWS_MAX { self.commit(position) } else { Ok(()) }
+    }
+
+    /// Commits what is there, as the log says; `must_exist` as in [`Self::finish`].
+    ///
+    /// # Errors
+    /// [`LakeError`] if a file cannot be put.
+    pub fn roll(&mut self, position: Position, must_exist: bool) -> Result<(), LakeError> {
+        if !self.rows.is_empty() || (must_exist && self.start == 0) {
+            self.opened.get_or_insert(position.time);
+            self.commit(position)?;
+        }
+        Ok(())
     }
 
     /// Commits what is left. A chain that must exist gets a file without rows if it has none.

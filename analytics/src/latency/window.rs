@@ -123,6 +123,25 @@ impl Windows {
         }
     }
 
+    /// Closes everything and begins anew under other settings: connections have other numbers from
+    /// here on. A window that was closed stays closed.
+    pub fn restart(&mut self, options: LatencyOptions, closed: &mut Vec<LatencyWindow>) {
+        self.finish(closed);
+        self.options = options;
+        for source in &mut self.sources {
+            source.series.clear();
+            source.heard.clear();
+            source.open.clear();
+        }
+        self.next_due = Timestamp::MAX;
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn options(&self) -> &LatencyOptions {
+        &self.options
+    }
+
     /// Counts a sample; says no if its window is closed already.
     pub fn add(&mut self, sample: Sample<'_>) -> bool {
         let lateness = i64::from(self.options.lateness_secs);

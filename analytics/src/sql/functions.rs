@@ -1,7 +1,7 @@
 //! SQL functions: columns of the lake in, one value a row out. Null in, null out.
 //!
 //! `hdr_quantile` and `hdr_count` read what [`super::hdr`] merged; the others read prefixes as text
-//! and paths as lists. `rib_at` is not here yet.
+//! and paths as lists. `rib_at`, which gives a table, is [`super::rib_at`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

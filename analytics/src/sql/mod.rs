@@ -10,6 +10,7 @@
 pub mod ddl;
 mod functions;
 mod hdr;
+mod rib_at;
 mod session;
 mod tenant;
 #[cfg(test)]

@@ -21,6 +21,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use schemas::tables::{self, Table};
 
+use super::rib_at::RibAt;
 use super::tenant::{TENANT, TenantTable};
 use super::views::{self, Engine};
 use super::{functions, tenant};
@@ -137,6 +138,7 @@ impl Lake {
         for table in tables::ALL {
             lake.register(table)?;
         }
+        lake.register_rib_at()?;
         for view in views::ALL {
             let query = (view.query)(Engine::Ours);
             lake.context.sql(&format!("CREATE VIEW {} AS {query}", view.name)).await?;
@@ -154,6 +156,17 @@ impl Lake {
             Some(_) => return Ok(()),
         };
         self.context.register_table(table.name, provider)?;
+        Ok(())
+    }
+
+    fn register_rib_at(&self) -> Result<()> {
+        let function = RibAt {
+            rib: Arc::new(self.listing(&tables::RIB)?),
+            route_updates: Arc::new(self.listing(&tables::ROUTE_UPDATES)?),
+            sessions: Arc::new(self.listing(&tables::SESSIONS)?),
+            tenant: self.tenant.clone(),
+        };
+        self.context.register_udtf("rib_at", Arc::new(function));
         Ok(())
     }
 
@@ -224,7 +237,7 @@ fn context(options: &Options) -> Result<SessionContext> {
 }
 
 /// The schema as it is read: text as views, which are compared and grouped without a copy.
-fn read_schema(table: &Table) -> SchemaRef {
+pub(super) fn read_schema(table: &Table) -> SchemaRef {
     let schema = table.schema();
     let fields = schema.fields().iter().map(|field| match field.data_type() {
         DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, field.is_nullable()),

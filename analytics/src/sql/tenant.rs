@@ -63,7 +63,7 @@ fn cannot_fail(filter: &Expr) -> bool {
 }
 
 /// The same over the columns of this table alone, whatever the query calls it.
-fn unqualified(filter: Expr) -> Expr {
+pub(super) fn unqualified(filter: Expr) -> Expr {
     let strip = |expr: Expr| {
         Ok(match expr {
             Expr::Column(column) => Transformed::yes(ident(column.name)),

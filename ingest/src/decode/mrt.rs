@@ -200,6 +200,15 @@ impl RawAddress {
     }
 }
 
+impl From<IpAddr> for RawAddress {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self { bits: address.to_bits().into(), family: Family::Ipv4 },
+            IpAddr::V6(address) => Self { bits: address.to_bits(), family: Family::Ipv6 },
+        }
+    }
+}
+
 #[inline]
 pub(super) fn read_asn(input: &mut Cursor<'_>, width: AsnWidth) -> Result<Asn, DecodeError> {
     match width {
@@ -302,8 +311,9 @@ impl<'a> Bgp4mp<'a> {
     }
 }
 
-/// Whether the last entry ends exactly four bytes after the record says it does: the writer of 2000
-/// did not count the view and sequence numbers in front of its batches.
+/// Whether the last of several entries ends exactly four bytes after the record says it does: the
+/// writer of 2000 did not count the view and sequence numbers in front of its batches. A single
+/// entry that is four bytes short is cut.
 fn is_four_bytes_short(body: Cursor<'_>, subtype: u16) -> bool {
     let address_bytes = match subtype {
         1 => 4,
@@ -318,13 +328,15 @@ fn is_four_bytes_short(body: Cursor<'_>, subtype: u16) -> bool {
     if input.take("view and sequence number", 4).is_err() {
         return false;
     }
+    let mut is_batch = false;
     while !input.is_empty() {
         let Ok(bytes) = skip(&mut input) else {
             return false;
         };
         if input.take("attributes", bytes).is_err() {
-            return input.left() + 4 == bytes;
+            return is_batch && input.left() + 4 == bytes;
         }
+        is_batch = true;
     }
     false
 }

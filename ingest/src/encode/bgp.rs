@@ -1,19 +1,20 @@
 //! BGP encoding: an [`Update`] in, one whole message out (RFC 4271 §4.3, RFC 4760, RFC 6793).
 //!
-//! What does not fit its length field is cut there, so that the bytes always hold together: a
-//! message ends at 65,535 octets (RFC 8654) and an attribute value with them. A caller with
-//! thousands of prefixes splits them.
+//! One message is as long as its length field allows, 65,535 octets (RFC 8654); what does not fit is
+//! cut there, so that the bytes always hold together. [`super::messages`] takes any number of
+//! prefixes and both families, and as many messages as that needs.
 
 use std::net::IpAddr;
 
-use schemas::bgp::{AsPath, Community, Family, Origin, PathAttributes, Prefix, SegmentKind};
+use schemas::bgp::{AsPath, Asn, Community, Family, Origin, PathAttributes, Prefix, SegmentKind};
 
-use crate::decode::bgp::code;
 use crate::decode::bgp::message::{HEADER_BYTES, UPDATE};
+use crate::decode::bgp::{AsnWidth, code};
 
 /// What an UPDATE says. IPv6 goes into `MP_REACH_NLRI` and `MP_UNREACH_NLRI`, IPv4 into the classic
 /// fields; IPv4 with an IPv6 next hop into `MP_REACH_NLRI` too (RFC 8950), if there is no IPv6
-/// beside it.
+/// beside it. Announcements of both families in one message need a next hop of IPv4, which lies
+/// mapped in that of IPv6; [`super::messages`] knows no such bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Update<'a> {
     /// Prefixes withdrawn.
@@ -73,7 +74,7 @@ pub fn end_of_rib(family: Family) -> Vec<u8> {
 }
 
 /// Puts the three parts of an UPDATE behind a header (RFC 4271 §4.1).
-fn message(withdrawn: &[u8], block: &[u8], announced: &[u8]) -> Vec<u8> {
+pub(super) fn message(withdrawn: &[u8], block: &[u8], announced: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; 16];
     bytes.extend([0, 0, UPDATE]);
     let left = usize::from(u16::MAX) - HEADER_BYTES - 4;
@@ -99,7 +100,7 @@ pub(super) fn length(bytes: usize) -> [u8; 2] {
 }
 
 /// AFI and unicast SAFI (RFC 4760 §3).
-fn families(family: Family) -> Vec<u8> {
+pub(super) fn families(family: Family) -> Vec<u8> {
     match family {
         Family::Ipv4 => vec![0, 1, 1],
         Family::Ipv6 => vec![0, 2, 1],
@@ -147,6 +148,17 @@ pub(super) fn attribute(out: &mut Vec<u8>, flags: u8, code: u8, value: &[u8]) {
 /// All attributes but the multiprotocol ones, in the order of their codes, the unknown last.
 /// `AS_PATH` is always there, `NEXT_HOP` if `classic_hop` is an IPv4 address.
 pub(super) fn attributes(out: &mut Vec<u8>, all: &PathAttributes, classic_hop: Option<IpAddr>) {
+    attributes_of_width(out, all, classic_hop, AsnWidth::Four);
+}
+
+/// The same with AS numbers of this width; what two octets cannot tell stands in `AS4_PATH` and
+/// `AS4_AGGREGATOR` (RFC 6793 §4.2.2).
+pub(super) fn attributes_of_width(
+    out: &mut Vec<u8>,
+    all: &PathAttributes,
+    classic_hop: Option<IpAddr>,
+    width: AsnWidth,
+) {
     const WELL_KNOWN: u8 = code::TRANSITIVE;
     const OPTIONAL: u8 = code::OPTIONAL;
     const BOTH: u8 = code::OPTIONAL | code::TRANSITIVE;
@@ -163,7 +175,7 @@ pub(super) fn attributes(out: &mut Vec<u8>, all: &PathAttributes, classic_hop: O
         };
         attribute(out, WELL_KNOWN, code::ORIGIN, &[value]);
     }
-    attribute(out, WELL_KNOWN, code::AS_PATH, &as_path(&all.as_path));
+    attribute(out, WELL_KNOWN, code::AS_PATH, &as_path(&all.as_path, width));
     if let Some(IpAddr::V4(hop)) = classic_hop {
         attribute(out, WELL_KNOWN, code::NEXT_HOP, &hop.octets());
     }
@@ -173,7 +185,7 @@ pub(super) fn attributes(out: &mut Vec<u8>, all: &PathAttributes, classic_hop: O
         attribute(out, WELL_KNOWN, code::ATOMIC_AGGREGATE, &[]);
     }
     if let Some((asn, IpAddr::V4(address))) = all.aggregator {
-        let value = [asn.0.to_be_bytes(), address.octets()].concat();
+        let value = [&number_of(asn, width)[..], &address.octets()].concat();
         attribute(out, BOTH, code::AGGREGATOR, &value);
     }
     communities(out, all, code::COMMUNITIES);
@@ -183,6 +195,9 @@ pub(super) fn attributes(out: &mut Vec<u8>, all: &PathAttributes, classic_hop: O
         attribute(out, OPTIONAL, code::CLUSTER_LIST, &value);
     }
     communities(out, all, code::EXTENDED_COMMUNITIES);
+    if width == AsnWidth::Two {
+        wide(out, all);
+    }
     communities(out, all, code::IPV6_EXTENDED_COMMUNITIES);
     if let Some(metric) = all.aigp {
         let value = [&[1, 0, 11][..], &metric.to_be_bytes()].concat();
@@ -218,13 +233,46 @@ fn communities(out: &mut Vec<u8>, all: &PathAttributes, code: u8) {
     }
 }
 
-/// A path with four-octet numbers, segments of 255 numbers at most (RFC 4271 §4.3, RFC 6793 §3).
-fn as_path(path: &AsPath) -> Vec<u8> {
+/// `AS4_PATH` and `AS4_AGGREGATOR` where two octets do not tell all.
+fn wide(out: &mut Vec<u8>, all: &PathAttributes) {
+    const BOTH: u8 = code::OPTIONAL | code::TRANSITIVE;
+    if let Some(path) = as4_path(&all.as_path) {
+        attribute(out, BOTH, code::AS4_PATH, &as_path(&path, AsnWidth::Four));
+    }
+    if let Some((asn, IpAddr::V4(address))) = all.aggregator
+        && u16::try_from(asn.0).is_err()
+    {
+        let value = [asn.0.to_be_bytes(), address.octets()].concat();
+        attribute(out, BOTH, code::AS4_AGGREGATOR, &value);
+    }
+}
+
+/// A number in its octets; one that two octets cannot hold is `AS_TRANS` (RFC 6793 §4.2.2).
+pub(super) fn number_of(asn: Asn, width: AsnWidth) -> Vec<u8> {
+    match width {
+        AsnWidth::Four => asn.0.to_be_bytes().to_vec(),
+        AsnWidth::Two => {
+            u16::try_from(asn.0).or(u16::try_from(Asn::TRANS.0)).unwrap_or(0).to_be_bytes().to_vec()
+        }
+    }
+}
+
+/// What stands in `AS4_PATH` beside a two-octet path: none if two octets tell it all, and nothing of
+/// confederations (RFC 6793 §4.2.2).
+fn as4_path(path: &AsPath) -> Option<AsPath> {
+    let is_plain = |kind| matches!(kind, SegmentKind::Sequence | SegmentKind::Set);
+    let is_wide = path.asns().any(|asn| u16::try_from(asn.0).is_err());
+    let segments = path.segments.iter().filter(|segment| is_plain(segment.kind));
+    is_wide.then(|| AsPath { segments: segments.cloned().collect() })
+}
+
+/// A path, segments of 255 numbers at most (RFC 4271 §4.3, RFC 6793 §3).
+fn as_path(path: &AsPath, width: AsnWidth) -> Vec<u8> {
     let mut value = vec![];
     for segment in &path.segments {
         for asns in segment.asns.chunks(usize::from(u8::MAX)) {
             value.extend([segment_type(segment.kind), u8::try_from(asns.len()).unwrap_or(u8::MAX)]);
-            value.extend(asns.iter().flat_map(|asn| asn.0.to_be_bytes()));
+            value.extend(asns.iter().flat_map(|asn| number_of(*asn, width)));
         }
     }
     value

@@ -1,12 +1,14 @@
 //! Encoding: routes in, real wire bytes out. The simulator writes its world with it, and the tests
 //! hold the decoders against it.
 //!
-//! [`bgp`] makes UPDATEs (RFC 4271, 4760), [`mrt`] the records around them and tables (RFC 6396).
-//! Always four-octet AS numbers, never path identifiers, one MRT form of each thing. [`bmp`] makes
-//! what a router reports (RFC 7854), [`open`] the OPENs in it.
+//! [`bgp`] makes an UPDATE (RFC 4271, 4760), [`messages`] as many as it takes (RFC 7911, 6793),
+//! [`mrt`] the records around them and tables (RFC 6396), [`bmp`] what a router reports (RFC 7854),
+//! [`open`] the OPENs in it, [`bgpdump`] the lines that bgpdump prints.
 
 pub mod bgp;
+pub mod bgpdump;
 pub mod bmp;
+pub mod messages;
 pub mod mrt;
 pub mod open;
 

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use schemas::bgp::{Asn, Family, PathAttributes, Prefix};
 use schemas::time::{MICROS_PER_SEC, Timestamp};
 
-use super::bgp::{attribute, attributes, length, mp_next_hop, prefix};
-use crate::decode::bgp::code;
+use super::bgp::{attribute, attributes, length, mp_next_hop, number_of, prefix};
+use crate::decode::bgp::{AsnWidth, code};
 use crate::decode::mrt::kind;
 
 /// PEER_INDEX_TABLE: the peers that the entries of the tables behind it mean (§4.3.1). Their BGP
@@ -97,22 +97,36 @@ pub struct Session {
 /// MESSAGE_AS4: a whole BGP message from the peer (§4.4.3). A time with microseconds makes it a
 /// record of type BGP4MP_ET (§3).
 pub fn message(out: &mut Vec<u8>, time: Timestamp, session: &Session, bgp_message: &[u8]) {
-    let mut body = envelope(session);
+    message_of(out, time, session, 4, bgp_message);
+}
+
+/// The same under another subtype of a message: 1 and 8 have two-octet AS numbers, 8 and 9 path
+/// identifiers (RFC 8050 §3), 6, 7, 10 and 11 were sent by the collector.
+pub fn message_of(
+    out: &mut Vec<u8>,
+    time: Timestamp,
+    session: &Session,
+    subtype: u16,
+    bgp_message: &[u8],
+) {
+    let mut body = envelope(session, matches!(subtype, 1 | 6 | 8 | 10));
     body.extend_from_slice(bgp_message);
-    record(out, time, kind::BGP4MP, 4, &body);
+    record(out, time, kind::BGP4MP, subtype, &body);
 }
 
 /// STATE_CHANGE_AS4: the session went from one state to another (§4.4.1).
 pub fn state_change(out: &mut Vec<u8>, time: Timestamp, session: &Session, old: u16, new: u16) {
-    let mut body = envelope(session);
+    let mut body = envelope(session, false);
     body.extend(old.to_be_bytes());
     body.extend(new.to_be_bytes());
     record(out, time, kind::BGP4MP, 5, &body);
 }
 
-fn envelope(session: &Session) -> Vec<u8> {
-    let mut body = session.peer_asn.0.to_be_bytes().to_vec();
-    body.extend(session.local_asn.0.to_be_bytes());
+fn envelope(session: &Session, is_narrow: bool) -> Vec<u8> {
+    let mut body = vec![];
+    for asn in [session.peer_asn, session.local_asn] {
+        body.extend(number_of(asn, if is_narrow { AsnWidth::Two } else { AsnWidth::Four }));
+    }
     body.extend([0, 0, 0, if session.peer_address.is_ipv4() { 1 } else { 2 }]);
     push_address(&mut body, session.peer_address);
     let local = match (session.peer_address, session.local_address) {

@@ -265,7 +265,10 @@ impl Merge {
         }
         if self.second.is_none() {
             let registry = Arc::clone(&self.registry);
-            batcher.broadcast(time, |_| Control::Registry(Arc::clone(&registry)))?;
+            batcher.broadcast(time, |_| Control::Registry {
+                registry: Arc::clone(&registry),
+                settings: None,
+            })?;
         }
         self.second = Some(time.secs());
         let until = Timestamp(time.secs() * MICROS_PER_SEC);

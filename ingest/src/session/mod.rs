@@ -37,6 +37,9 @@ pub trait RouteSink {
 
     /// A peer's session changed, or has sent all it had (RFC 4724 §2).
     fn session(&mut self, _event: &SessionEvent<'_>) {}
+
+    /// A further record begins, of a stream whose records have no positions of their own.
+    fn next_record(&mut self) {}
 }
 
 /// What a collector tells of a peer's session.
@@ -61,7 +64,8 @@ pub struct SessionEvent<'a> {
     pub prefixes_accepted: Option<u64>,
 }
 
-/// One UPDATE, or one route of a table. Its lists were read to the end before, so walking them
+/// One UPDATE, or one route of a table. An UPDATE that announces prefixes with two next hops, some
+/// in the field NLRI and some in `MP_REACH_NLRI`, is two of them. Its lists were read to the end before, so walking them
 /// cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct UpdateView<'a> {

@@ -16,11 +16,12 @@ use hashbrown::HashMap;
 use schemas::batch::PeerState;
 use schemas::bgp::{Asn, Family, PeerHeader};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::peers::PeerTable;
+use super::peers::{ListMemory, PeerTable};
 use super::update::{AddPath, Envelope, UpdateCounts, UpdateKind};
 use super::{RouteSink, Routes, SessionEvent};
-use crate::decode::bgp::{AsnWidth, Attributes, Message, Walk};
+use crate::decode::bgp::{AsnWidth, Attributes, Message, Walk, code};
 use crate::decode::mrt::{Bgp4mp, Bgp4mpContent, MrtRecord, RawAddress, kind};
 use crate::decode::tables::{Rib, TableDump, read_peer_index_table};
 use crate::decode::{Cursor, DecodeError};
@@ -74,10 +75,26 @@ impl MrtCounts {
     }
 }
 
+/// What an archive has said so far that its next records need.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MrtState {
+    /// The peers met, by id, and what is remembered of their lists.
+    pub peers: Vec<(PeerHeader, ListMemory)>,
+    /// Ids by peer index.
+    pub index_table: Vec<u32>,
+}
+
 /// State of an established session (RFC 6396 §4.4.1).
 const ESTABLISHED: u16 = 6;
 /// Address bits; family and AS number.
 type PeerKey = (u128, u64);
+
+#[inline]
+fn key_of(address: RawAddress, asn: Asn) -> PeerKey {
+    let is_v6 = u64::from(address.family == Family::Ipv6);
+    (address.bits, is_v6 << 32 | u64::from(asn.0))
+}
+
 /// How many peers have a slot of their own: most collectors have fewer than 256.
 const RECENT_BITS: u32 = 8;
 /// An odd number without pattern (the golden ratio), to spread keys over slots.
@@ -108,6 +125,31 @@ impl MrtSession {
             recent: vec![((0, u64::MAX), 0); 1 << RECENT_BITS],
             index_table: Vec::new(),
             counts: MrtCounts::default(),
+        }
+    }
+
+    /// A session that goes on where another one was.
+    #[must_use]
+    pub fn restored(collector: Arc<str>, state: &MrtState) -> Self {
+        let mut session = Self::new(collector);
+        for (peer, memory) in &state.peers {
+            let id = session.peers.intern(peer.clone());
+            if let Some((_, lists)) = session.peers.peer_mut(id) {
+                *lists = *memory;
+            }
+            session.ids.insert(key_of(RawAddress::from(peer.address), peer.asn), id);
+        }
+        session.index_table.clone_from(&state.index_table);
+        session
+    }
+
+    /// What the records after those read so far need.
+    #[must_use]
+    pub fn state(&self) -> MrtState {
+        let peers = self.peers.iter().zip(self.peers.memories());
+        MrtState {
+            peers: peers.map(|(peer, memory)| (PeerHeader::clone(peer), *memory)).collect(),
+            index_table: self.index_table.clone(),
         }
     }
 
@@ -148,8 +190,7 @@ impl MrtSession {
 
     #[inline]
     fn peer_id(&mut self, address: RawAddress, asn: Asn) -> u32 {
-        let is_v6 = u64::from(address.family == Family::Ipv6);
-        let key = (address.bits, is_v6 << 32 | u64::from(asn.0));
+        let key = key_of(address, asn);
         let spread = (key.0 as u64 ^ (key.0 >> 64) as u64 ^ key.1).wrapping_mul(SPREAD);
         let slot = usize::try_from(spread >> (64 - RECENT_BITS)).unwrap_or(0);
         match self.recent.get(slot) {
@@ -355,6 +396,7 @@ impl MrtSession {
         let (mut walk, mut attributes) = (Walk::default(), Attributes::new(width));
         match walk.read(block, true, &mut attributes) {
             Ok(()) => {
+                attributes.take_mp_hop(walk.has(code::MP_REACH_NLRI));
                 let envelope = Envelope {
                     time,
                     router_time: None,

@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::bgp::{Family, PeerHeader};
+use serde::{Deserialize, Serialize};
 
 use crate::decode::DecodeError;
 use crate::decode::bgp::{MpList, NlriFacts, nlri};
 
 /// What the last list that reads well in only one way said of the lists of a peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Memory {
     /// There was none, or it was plain.
     #[default]
@@ -39,7 +40,7 @@ pub struct Reading {
 }
 
 /// What is remembered of one peer's lists: by family, multicast or not, direction.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListMemory([Memory; 8]);
 
 impl ListMemory {
@@ -104,6 +105,11 @@ impl PeerTable {
     /// All peers in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<PeerHeader>> {
         self.peers.iter()
+    }
+
+    /// What is remembered of the lists of each peer, in the order of their ids.
+    pub fn memories(&self) -> impl Iterator<Item = &ListMemory> {
+        self.memories.iter()
     }
 
     /// How many peers there are.

@@ -231,13 +231,36 @@ impl UpdateCounts {
         }
         let disposition = attributes.disposition();
         self.hand_over(disposition, announcements, withdrawals);
-        sink.update(&envelope.view(&attributes, Routes::Lists(&lists)));
+        let has_two_hops = !parts.announced.is_empty() && walk.reach.is_some();
+        attributes.take_mp_hop(walk.reach.is_some() && !has_two_hops);
+        let view = envelope.view(&attributes, Routes::Lists(&lists));
+        if has_two_hops {
+            tell_in_two(&view, &lists, sink);
+        } else {
+            sink.update(&view);
+        }
         Ok(UpdateKind::Update)
     }
 }
 
 const fn has_path_and_origin(walk: &Walk<'_>) -> bool {
     walk.has(code::ORIGIN) && walk.has(code::AS_PATH)
+}
+
+/// Hands over an UPDATE with prefixes in both NLRI and `MP_REACH_NLRI`: each has a next hop of its
+/// own (RFC 4760 §3).
+#[cold]
+fn tell_in_two(update: &UpdateView<'_>, lists: &[NlriList<'_>; 4], sink: &mut impl RouteSink) {
+    const NONE: NlriList<'_> = NlriList::EMPTY;
+    let [withdrawn, unreach, announced, reach] = *lists;
+    let classic = [withdrawn, unreach, announced, NONE];
+    sink.update(&UpdateView { routes: Routes::Lists(&classic), ..*update });
+    if !reach.is_empty() {
+        let mut attributes = *update.attributes;
+        attributes.take_mp_hop(true);
+        let routes = Routes::Lists(&[NONE, NONE, NONE, reach]);
+        sink.update(&UpdateView { attributes: &attributes, routes, ..*update });
+    }
 }
 
 impl<'p> Envelope<'p> {

@@ -147,7 +147,9 @@ pub fn kind(path: &Path) -> Result<FileKind, DiscoverError> {
     kind_of(&head).ok_or_else(|| DiscoverError::Unknown { path: path.to_owned() })
 }
 
-fn kind_of(head: &[u8]) -> Option<FileKind> {
+/// What a file that begins so holds; none if nothing known does.
+#[must_use]
+pub fn kind_of(head: &[u8]) -> Option<FileKind> {
     // A magic number is sure; an MRT record is told by less than a BMP message is.
     magic_kind(head)
         .or_else(|| is_bmp(head).then_some(FileKind::Bmp))

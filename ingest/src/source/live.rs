@@ -95,3 +95,16 @@ impl Outbox {
 
 /// Becomes true when the service stops: a source then closes its streams and returns.
 pub type Stop = watch::Receiver<bool>;
+
+/// Returns when the service stops, or when nobody is left to say so.
+pub async fn stopped(stop: &mut Stop) {
+    let _ = stop.wait_for(|stops| *stops).await;
+}
+
+/// The wall clock: the one place where a running service reads it.
+#[must_use]
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let micros = since.map_or(0, |since| since.as_micros());
+    Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
+}

@@ -1,15 +1,29 @@
 //! Sources: the only files that touch the disk and the network.
 //!
 //! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] and
-//! [`rtt_file`] read it record by record, [`elements`] the formats of BMP and RIS Live. [`live`] is what live sources tell the intake.
+//! [`rtt_file`] read it record by record, [`elements`] the formats of BMP and RIS Live.
+//!
+//! [`live`] is what live sources tell the intake. There are four: [`bmp_listener`], into which routers
+//! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow.
+//! [`counter`], [`pattern`], [`tcp_md5`] and [`tls`] are what they share.
 
 mod bmp_file;
+pub mod bmp_listener;
 mod buffered;
+pub mod counter;
 pub mod discover;
 pub mod elements;
+pub mod folder;
+pub mod kafka;
 pub mod live;
 pub mod mrt_file;
 pub mod open;
+pub mod pattern;
 mod pcap_file;
 mod ris_file;
+pub mod ris_live;
 pub mod rtt_file;
+pub mod tcp_md5;
+#[cfg(test)]
+mod testing;
+pub mod tls;

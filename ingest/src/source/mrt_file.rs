@@ -1,6 +1,7 @@
 //! MRT files: one whole record at a time, with a look at the one after it.
 //!
-//! Damage ends a file: every whole record before it counts, the damage is told with its offset.
+//! Damage is told with its offset, and every whole record before it counts. Whether that is the end
+//! of the file is for the reader to say: [`MrtStream::skip_damage`] finds what comes behind.
 
 use std::io::{self, Read};
 
@@ -11,6 +12,8 @@ use crate::decode::mrt::{self, Frame, MrtRecord};
 
 /// Bytes asked of the decompressor at once.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes without any record after which the rest of a file is given up.
+const DAMAGE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a file ends before its end.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +83,7 @@ impl<R: Read> MrtStream<R> {
     /// Loads the next record and says how many bytes it has; none at the end of the file.
     ///
     /// # Errors
-    /// [`Damage`]: there is nothing more to be had from this file.
+    /// [`Damage`]: here is no record.
     pub fn load(&mut self) -> Result<Option<usize>, Damage> {
         loop {
             let rest = self.buffer.get(self.start..).unwrap_or_default();
@@ -91,9 +94,9 @@ impl<R: Read> MrtStream<R> {
             };
             let left = rest.len();
             if !self.read_more(wanted) {
-                return match self.ended.take().flatten() {
+                let error = self.ended.replace(None).flatten();
+                return match error {
                     Some(error) => {
-                        self.ended = Some(None);
                         Err(Damage::Compression { offset: self.offset + left as u64, error })
                     }
                     None if left == 0 => Ok(None),
@@ -130,6 +133,26 @@ impl<R: Read> MrtStream<R> {
         self.offset += bytes as u64;
     }
 
+    /// Passes over damage, told by [`Damage::Record`] or [`Damage::Truncated`], to what is likely the
+    /// next record. Says how many bytes that were; none if there is no record in what is left, or
+    /// not within 64 MiB.
+    pub fn skip_damage(&mut self) -> Option<u64> {
+        let from = self.offset;
+        while self.offset - from <= DAMAGE_BYTES_MAX {
+            let rest = self.buffer.get(self.start..).unwrap_or_default();
+            if let Some(bytes) = next_record(rest, self.ended.is_some()) {
+                self.consume(bytes);
+                return Some(self.offset - from);
+            }
+            // What may be the beginning of a header stays.
+            self.consume(rest.len().saturating_sub(mrt::HEADER_BYTES - 1));
+            if !self.read_more(2 * mrt::HEADER_BYTES) {
+                break;
+            }
+        }
+        None
+    }
+
     /// Reads until `wanted` bytes lie ahead or no more come; says whether any came.
     fn read_more(&mut self, wanted: usize) -> bool {
         if self.ended.is_some() {
@@ -156,6 +179,17 @@ impl<R: Read> MrtStream<R> {
             }
         }
         self.buffer.len() > had
+    }
+}
+
+/// Where a record is likely to begin, after the first byte; a whole one, if no more bytes come.
+fn next_record(rest: &[u8], is_all: bool) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        from += mrt::resync(rest.get(from..)?)?;
+        if !is_all || record_at(rest.get(from..)?).is_some() {
+            return Some(from);
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Asn;
 
 /// Kind of a path segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SegmentKind {
     /// `AS_SET` (1): unordered, deprecated by RFC 9774.
     Set,
@@ -32,7 +34,7 @@ impl SegmentKind {
 }
 
 /// One segment of a path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AsSegment {
     /// What the numbers mean to each other.
     pub kind: SegmentKind,
@@ -41,7 +43,7 @@ pub struct AsSegment {
 }
 
 /// A route's path: the AS that sent it first, its origin last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AsPath {
     /// The segments as they were sent.
     pub segments: Vec<AsSegment>,

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AsPath, Asn, Community};
 
 /// `ORIGIN` (RFC 4271 §5.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// 0
     Igp,
@@ -16,7 +18,9 @@ pub enum Origin {
 }
 
 /// What RFC 7606 makes of a message: the column `disposition`, the worst of its attributes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Disposition {
     /// Nothing to object to.
     #[default]
@@ -40,7 +44,7 @@ impl Disposition {
 }
 
 /// The attributes that a route carries, decoded. Absent ones are `None` or empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PathAttributes {
     /// `ORIGIN` (1).
     pub origin: Option<Origin>,

@@ -4,11 +4,15 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Asn;
 use crate::connection::PUBLIC_ROUTING_DOMAIN;
 
 /// Which of a router's tables a route was seen in: the column `rib_view`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum RibView {
     /// What the peer announced, before policy (RFC 7854); archives and public feeds too.
     #[default]
@@ -35,11 +39,18 @@ impl RibView {
             Self::LocRib => "loc_rib",
         }
     }
+
+    /// Whether its routes are what a peer announces. Else they are what the router itself uses or
+    /// announces, and say nothing of what others believe.
+    #[must_use]
+    pub const fn is_adj_rib_in(self) -> bool {
+        matches!(self, Self::AdjRibInPre | Self::AdjRibInPost)
+    }
 }
 
 /// A BGP peer as its collector names it. Two of them are the same peer when all of this is equal,
 /// across files too.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerHeader {
     /// The collector that holds the session; `archive` where no rule names one.
     pub collector: Arc<str>,

@@ -3,7 +3,7 @@
 //! Statements come from `-c`, `-f`, standard input or the [`shell`]; rows go to standard output in
 //! the form that [`print`] gives them; progress and errors go to standard error.
 
-mod print;
+pub(super) mod print;
 mod shell;
 
 use std::io::{self, IsTerminal, Read, Write};

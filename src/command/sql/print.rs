@@ -37,21 +37,25 @@ pub enum Format {
 
 /// Where rows go. A reader who leaves early (`| head`) ends the output, not the program.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(in crate::command) struct Output {
     inner: Arc<Mutex<Box<dyn Write + Send>>>,
     cut_off: Arc<AtomicBool>,
 }
 
 impl Output {
-    pub(super) fn stdout() -> Self {
-        Self::new(Box::new(BufWriter::with_capacity(1 << 16, io::stdout())))
+    pub(in crate::command) fn stdout() -> Self {
+        Self::to(io::stdout())
+    }
+
+    pub(in crate::command) fn to(place: impl Write + Send + 'static) -> Self {
+        Self::new(Box::new(BufWriter::with_capacity(1 << 16, place)))
     }
 
     fn new(inner: Box<dyn Write + Send>) -> Self {
         Self { inner: Arc::new(Mutex::new(inner)), cut_off: Arc::default() }
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
+    pub(in crate::command) fn is_cut_off(&self) -> bool {
         self.cut_off.load(Ordering::Relaxed)
     }
 
@@ -83,16 +87,16 @@ impl Write for Output {
 
 /// How rows are shown.
 #[derive(Clone, Debug)]
-pub(super) struct Printer {
-    pub(super) format: Format,
+pub(in crate::command) struct Printer {
+    pub(in crate::command) format: Format,
     /// Rows of a table; none: all.
-    pub(super) rows_max: Option<usize>,
+    pub(in crate::command) rows_max: Option<usize>,
     /// Tables with one line a column.
-    pub(super) expanded: bool,
+    pub(in crate::command) expanded: bool,
 }
 
 /// The rows of one statement on their way out.
-pub(super) enum Rows {
+pub(in crate::command) enum Rows {
     /// A statement without rows.
     Nothing,
     Table {
@@ -108,7 +112,7 @@ pub(super) enum Rows {
 }
 
 impl Printer {
-    pub(super) fn start(&self, schema: SchemaRef, output: Output) -> Result<Rows> {
+    pub(in crate::command) fn start(&self, schema: SchemaRef, output: Output) -> Result<Rows> {
         if schema.fields().is_empty() {
             return Ok(Rows::Nothing);
         }
@@ -140,7 +144,7 @@ impl Rows {
     }
 
     /// Takes a batch; false if no more are wanted.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
+    pub(in crate::command) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
         match self {
             Self::Nothing => {}
             Self::Table { batches, left, .. } => {
@@ -156,7 +160,7 @@ impl Rows {
         Ok(true)
     }
 
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(in crate::command) fn finish(&mut self) -> Result<()> {
         match self {
             Self::Nothing | Self::Csv(_) => {}
             Self::Table { batches, expanded: true, output, .. } => {

@@ -250,6 +250,7 @@ pub struct Attributes<'a> {
     width: AsnWidth,
     has_mp: bool,
     is_stripped: bool,
+    takes_mp_hop: bool,
     disposition: Disposition,
 }
 
@@ -273,7 +274,14 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub const fn new(width: AsnWidth) -> Self {
         let disposition = Disposition::Accepted;
-        Self { raw: &[], width, has_mp: false, is_stripped: false, disposition }
+        Self {
+            raw: &[],
+            width,
+            has_mp: false,
+            is_stripped: false,
+            takes_mp_hop: false,
+            disposition,
+        }
     }
 
     /// Leaves out the first number of the path from now on: the sender of the message put it there.
@@ -287,6 +295,20 @@ impl<'a> Attributes<'a> {
     #[must_use]
     pub const fn is_stripped(&self) -> bool {
         self.is_stripped
+    }
+
+    /// Whether the next hop of `MP_REACH_NLRI` counts: equal bytes then mean another one.
+    #[inline]
+    #[must_use]
+    pub const fn takes_mp_hop(&self) -> bool {
+        self.takes_mp_hop
+    }
+
+    /// Says whose next hop counts if there are two: that of `MP_REACH_NLRI` for the prefixes in it
+    /// and for routes of tables, `NEXT_HOP` for the field NLRI (RFC 4760 §3).
+    #[inline]
+    pub(crate) fn take_mp_hop(&mut self, takes_mp_hop: bool) {
+        self.takes_mp_hop = takes_mp_hop;
     }
 
     /// What RFC 7606 makes of the message.
@@ -303,7 +325,8 @@ impl<'a> Attributes<'a> {
     }
 
     /// Bytes that are equal when the attributes are: the block without the prefixes of its
-    /// multiprotocol attributes. Borrowed where there are none, else put together in `scratch`.
+    /// multiprotocol attributes, and of two next hops the one that counts. Borrowed where there are
+    /// none, else put together in `scratch`.
     #[inline]
     pub fn key<'b>(&self, scratch: &'b mut Vec<u8>) -> &'b [u8]
     where
@@ -318,6 +341,7 @@ impl<'a> Attributes<'a> {
         while let Ok(attribute) = RawAttribute::next(&mut input) {
             let header = before.left() - input.left() - attribute.value.len();
             let kept = match attribute.code {
+                code::NEXT_HOP if self.takes_mp_hop => &[],
                 code::MP_REACH_NLRI => {
                     scratch.extend([attribute.flags, attribute.code]);
                     let short = attribute.value.first().copied().unwrap_or(0);
@@ -424,7 +448,10 @@ impl<'a> Attributes<'a> {
                 other => all.unknown.push((attribute.flags, other, value.to_vec())),
             }
         }
-        all.next_hop = all.next_hop.or(mp_hop);
+        all.next_hop = match self.takes_mp_hop {
+            true => mp_hop.or(all.next_hop),
+            false => all.next_hop.or(mp_hop),
+        };
         if all.aggregator.is_some_and(|(asn, _)| asn == Asn::TRANS) {
             all.aggregator = as4_aggregator.or(all.aggregator);
         }

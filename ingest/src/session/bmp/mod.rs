@@ -185,6 +185,7 @@ impl BmpSession {
             let rest = bytes.get(used..).unwrap_or_default();
             match frame(rest, self.options.message_bytes_max) {
                 Ok(Frame::Whole { message, bytes }) => {
+                    sink.next_record();
                     // Counted, and kept for whoever asks; the stream goes on.
                     let _ = self.message(&message, received, sink);
                     used += bytes;

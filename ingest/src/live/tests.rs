@@ -1,0 +1,198 @@
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Mutex;
+
+use schemas::batch::{Content, PeerState};
+use schemas::bgp::{AsPath, Asn, Origin, PathAttributes};
+use schemas::log::{Log as _, PartitionReader as _};
+
+use super::*;
+use crate::encode::bgp::{Update, update};
+use crate::encode::bmp::{self, Peer};
+use crate::log::embedded::{EmbeddedOptions, open};
+use crate::session::BmpOptions;
+use crate::source::live::{Outbox, Word};
+
+fn registry(prefix: &str) -> Arc<Registry> {
+    let text = format!(r#"{{"name":"a","prefixes":["{prefix}"]}}"#);
+    Arc::new(Registry::new(1, vec![serde_json::from_str(&text).unwrap()], Vec::new()).unwrap())
+}
+
+fn options(folder: &Path) -> EmbeddedOptions {
+    EmbeddedOptions {
+        folder: folder.to_owned(),
+        partitions: 1,
+        segment_bytes: 1 << 20,
+        bytes_max: 1 << 30,
+        now: Timestamp(0),
+    }
+}
+
+fn input(format: Format) -> InputSettings {
+    InputSettings {
+        name: "routers".into(),
+        collector: "c1".into(),
+        format,
+        book: None,
+        collector_of: None,
+    }
+}
+
+/// Lets an intake hear these words, at one time a round, and stop. `says` is the router's bytes.
+fn hear(folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
+    let (_, writer, recovered) = open(options(folder)).unwrap();
+    let options = LiveOptions {
+        registry: registry(prefix),
+        settings: "{}".into(),
+        keep: Keep::Ours,
+        inputs: vec![input(Format::Bmp(BmpOptions::default()))],
+        commit_secs: 1,
+    };
+    let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));
+    let clock = move || {
+        let mut times = times.lock().unwrap();
+        let next = times.pop_front().unwrap();
+        times.push_back(Timestamp(next.0 + 1_000));
+        next
+    };
+    let live = Live::start(options, writer, &recovered, clock).unwrap();
+    let (sender, receiver) = mpsc::channel(64);
+    let outbox = Outbox::new(0, sender);
+    for (stream, word) in words {
+        outbox.tell_blocking(stream, word).unwrap();
+    }
+    drop(outbox);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    live.run(receiver, runtime.handle()).unwrap();
+}
+
+fn batches(folder: &Path) -> Vec<EventBatch> {
+    let (mut log, writer, _) = open(options(folder)).unwrap();
+    let mut reader = log.read(0, 0).unwrap();
+    drop(writer);
+    std::iter::from_fn(|| reader.next().unwrap()).collect()
+}
+
+/// What the log holds, a word a record.
+fn told(folder: &Path) -> Vec<String> {
+    let mut told = Vec::new();
+    for batch in batches(folder) {
+        for run in batch.runs() {
+            for behind in 0..run.count {
+                told.push(match run.first {
+                    Content::Route(row) => {
+                        let route = batch.routes.get(row + behind).unwrap();
+                        let message = batch.message_of(&route).unwrap();
+                        format!(
+                            "{} {} {}",
+                            message.source_offset,
+                            route.action.as_str(),
+                            route.prefix
+                        )
+                    }
+                    Content::Sample(_) => "sample".to_owned(),
+                    Content::Control(index) => match &batch.controls[(index + behind) as usize] {
+                        Control::Registry { registry, .. } => {
+                            format!("version {}", registry.version)
+                        }
+                        Control::Peer { state: PeerState::Up, .. } => "up".to_owned(),
+                        Control::Peer { state: PeerState::Stale, .. } => "stale".to_owned(),
+                        Control::Peer { .. } => "peer".to_owned(),
+                        Control::Stale { .. } => "all stale".to_owned(),
+                        Control::FeedGap { ended_at, .. } => {
+                            if ended_at.is_some() { "gap ends" } else { "gap" }.to_owned()
+                        }
+                        Control::Ledger { account, .. } => {
+                            format!("read {} ours {}", account.read, account.accepted)
+                        }
+                        Control::Commit => "commit".to_owned(),
+                        _ => continue,
+                    },
+                });
+            }
+        }
+    }
+    told
+}
+
+/// A peer up and two announcements, one of them ours; cut into pieces of `bytes`.
+fn says(bytes: usize) -> Vec<Word> {
+    let peer = Peer::global("192.0.2.1".parse().unwrap(), Asn(64_500), Timestamp(0));
+    let mut all = Vec::new();
+    bmp::initiation(&mut all, "", "edge1");
+    for prefix in ["192.0.2.0/24", "198.51.100.0/24"] {
+        let attributes = PathAttributes {
+            origin: Some(Origin::Igp),
+            as_path: AsPath::sequence([64_500, 64_510]),
+            next_hop: Some("192.0.2.1".parse().unwrap()),
+            ..PathAttributes::default()
+        };
+        let announced = [prefix.parse().unwrap()];
+        let message = update(&Update {
+            withdrawn: &[],
+            announced: &announced,
+            attributes: Some(&attributes),
+        });
+        bmp::route_monitoring(&mut all, &peer, &message);
+    }
+    all.chunks(bytes).map(|piece| Word::Bytes(piece.to_vec())).collect()
+}
+
+fn opened() -> Word {
+    Word::Opened { remote: "192.0.2.9:4000".to_owned() }
+}
+
+fn closed() -> Word {
+    Word::Closed { reason: "reset".to_owned(), is_gap: true }
+}
+
+#[test]
+fn what_a_router_says_is_in_the_log_and_a_restart_makes_it_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = |bytes| -> Vec<(u64, Word)> {
+        let words = [opened()].into_iter().chain(says(bytes)).chain([closed()]);
+        words.map(|word| (1, word)).collect()
+    };
+    hear(folder.path(), "192.0.2.0/24", 100, session(7));
+    let first = told(folder.path());
+    assert_eq!(
+        first,
+        ["version 1", "1 announce 192.0.2.0/24", "stale", "gap", "read 2 ours 1", "commit"],
+        "the record is the second of its source; a lost session is no withdrawal"
+    );
+    hear(folder.path(), "192.0.2.0/24", 200, session(1_000));
+    let second = told(folder.path()).split_off(first.len());
+    assert_eq!(
+        second,
+        [
+            "all stale",
+            "gap ends",
+            "4 announce 192.0.2.0/24",
+            "stale",
+            "gap",
+            "read 2 ours 1",
+            "commit"
+        ],
+        "records are counted on over a restart"
+    );
+    hear(folder.path(), "198.51.100.0/24", 300, Vec::new());
+    let third = told(folder.path()).split_off(first.len() + second.len());
+    assert_eq!(third, ["version 2", "all stale", "gap ends", "commit"]);
+    let batches = batches(folder.path());
+    assert!(batches.iter().all(|batch| batch.is_live));
+    let closing = batches.iter().filter(|batch| batch.closes_files()).count();
+    assert_eq!(closing, 3, "a commit is the last record of its batch");
+}
+
+#[test]
+fn log_time_never_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    hear(folder.path(), "192.0.2.0/24", 500, Vec::new());
+    hear(folder.path(), "192.0.2.0/24", 400, Vec::new());
+    let times: Vec<_> = batches(folder.path())
+        .iter()
+        .filter_map(EventBatch::log_times)
+        .map(|times| times.0)
+        .collect();
+    assert!(times.is_sorted() && times.first() == Some(&Timestamp::from_secs(500)), "{times:?}");
+}

@@ -1,0 +1,74 @@
+//! `peerscope run`: the service.
+
+use std::io::Write as _;
+
+use super::{Ended, Global};
+use crate::run::{Outcome, Request, run};
+
+/// What one process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Everything, over the embedded log
+    #[default]
+    All,
+}
+
+/// The service: live sources into the log, its folds and the lake, until SIGTERM
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// What this process does
+    #[arg(long, value_enum, default_value_t, value_name = "ROLE")]
+    role: Role,
+
+    /// End when every source has been read to its end (files without a followed folder)
+    #[arg(long)]
+    until_done: bool,
+}
+
+impl Run {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What stops the service.
+    pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
+        let Role::All = self.role;
+        let config = global.load()?;
+        for key in config.reference.unread() {
+            tracing::warn!(key, "reference data that this version does not read yet");
+        }
+        let lake = global.lake.clone().unwrap_or_else(|| config.lake.url.clone());
+        let request = Request { config: &config, lake: &lake, until_done: self.until_done };
+        let outcome = run(&request, |sources| {
+            for (name, at) in sources {
+                eprintln!("peerscope: {name}: {at}");
+            }
+            eprintln!("peerscope: running, lake {lake}; SIGTERM or Ctrl-C drains and stops");
+        })?;
+        print(&outcome, &lake)?;
+        let is_damaged = outcome.inputs.iter().any(|input| !input.problems.is_empty());
+        Ok(if is_damaged && self.until_done { Ended::Damaged } else { Ended::Well })
+    }
+}
+
+fn print(outcome: &Outcome, lake: &str) -> std::io::Result<()> {
+    for input in &outcome.inputs {
+        for problem in &input.problems {
+            eprintln!("peerscope: {}: {problem}", input.name);
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    for input in &outcome.inputs {
+        let account = &input.account;
+        writeln!(
+            out,
+            "{}: {} read, {} ours, {} of others, {} quarantined, {} refused",
+            input.name,
+            account.read,
+            account.accepted,
+            account.unmatched,
+            account.quarantined,
+            account.refused,
+        )?;
+    }
+    writeln!(out, "{}", super::replay::rows_line(&outcome.rows, lake))
+}

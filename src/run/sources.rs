@@ -1,0 +1,216 @@
+//! The live sources of the configuration, started.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ingest::live::{Format, InputSettings, positions_of};
+use ingest::log::embedded::Recovered;
+use ingest::session::BmpOptions;
+use ingest::session::bmp::RoutingDomains;
+use ingest::source::bmp_listener::{BmpListenerError, BmpSource, VrfRule};
+use ingest::source::folder::FolderSource;
+use ingest::source::kafka::{KafkaSource, KafkaSourceError};
+use ingest::source::live::{Arrival, Outbox, Stop};
+use ingest::source::ris_live::{RisLiveError, RisLiveSource};
+use schemas::bgp::{Asn, Prefix};
+use schemas::connection::PUBLIC_ROUTING_DOMAIN;
+use schemas::tables::Text;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::{RunError, on_thread};
+use crate::config::{Config, Source};
+
+/// Why a source cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A listener.
+    #[error(transparent)]
+    BmpListener(#[from] BmpListenerError),
+    /// Topics.
+    #[error(transparent)]
+    Kafka(#[from] KafkaSourceError),
+    /// RIS Live.
+    #[error(transparent)]
+    RisLive(#[from] RisLiveError),
+}
+
+/// Sources that run.
+pub(super) struct Sources {
+    /// Their inputs, by number.
+    pub(super) inputs: Vec<InputSettings>,
+    /// Names with the addresses they listen on.
+    pub(super) listening: Vec<(String, String)>,
+    tasks: JoinSet<()>,
+    threads: Vec<oneshot::Receiver<()>>,
+}
+
+/// Whether a source is part of a running service.
+pub(super) const fn is_live(source: &Source) -> bool {
+    !matches!(source, Source::Files(_))
+}
+
+impl Sources {
+    /// Starts every live source of the configuration where the log ends.
+    pub(super) fn start(
+        config: &Config,
+        recovered: &Recovered,
+        arrivals: &mpsc::Sender<Arrival>,
+        stop: &Stop,
+    ) -> Result<Self, RunError> {
+        let mut sources = Self {
+            inputs: Vec::new(),
+            listening: Vec::new(),
+            tasks: JoinSet::new(),
+            threads: Vec::new(),
+        };
+        for (name, source) in &config.sources {
+            if !is_live(source) {
+                continue;
+            }
+            let number = u32::try_from(sources.inputs.len()).unwrap_or(u32::MAX);
+            let outbox = Outbox::new(number, arrivals.clone());
+            let failed = |error| RunError::Source { name: name.clone(), error };
+            let start = Start { name, config, recovered, outbox, stop: stop.clone() };
+            match source {
+                Source::Files(_) => continue,
+                Source::BmpListener(_) => sources.bmp_listener(source, start).map_err(failed)?,
+                Source::Folder(_) => sources.folder(source, start)?,
+                Source::Kafka(_) => sources.kafka(source, start, failed)?,
+                Source::RisLive(_) => sources.ris_live(source, start).map_err(failed)?,
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Returns when all of them have ended.
+    pub(super) async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+        while let Some(thread) = self.threads.last_mut() {
+            let _ = thread.await;
+            self.threads.pop();
+        }
+    }
+
+    fn bmp_listener(&mut self, source: &Source, start: Start<'_>) -> Result<(), SourceError> {
+        let Source::BmpListener(listener) = source else { return Ok(()) };
+        let options = BmpOptions {
+            message_bytes_max: listener.message_bytes_max,
+            strips_reporter: false,
+            domains: domains(&listener.vrfs),
+            ..BmpOptions::default()
+        };
+        self.inputs.push(start.input(listener.collector.as_deref(), Format::Bmp(options)));
+        let source = BmpSource::bind(listener.clone(), 0)?;
+        self.listening.push((start.name.to_owned(), source.local_addr().to_string()));
+        self.tasks.spawn(source.run(start.outbox, start.stop));
+        Ok(())
+    }
+
+    fn ris_live(&mut self, source: &Source, start: Start<'_>) -> Result<(), SourceError> {
+        let Source::RisLive(ris) = source else { return Ok(()) };
+        self.inputs.push(start.input(ris.collector.as_deref(), Format::RisLive));
+        let registry = &start.config.registry;
+        let public = registry
+            .connections()
+            .iter()
+            .filter(|connection| connection.routing_domain == PUBLIC_ROUTING_DOMAIN);
+        let prefixes: Vec<Prefix> = public
+            .flat_map(|connection| connection.prefixes.iter().map(|registered| registered.prefix))
+            .collect();
+        let asns: Vec<Asn> = registry.watched().iter().map(|watched| watched.number).collect();
+        let source = RisLiveSource::new(ris.clone(), &prefixes, &asns, 0)?;
+        self.listening.push((start.name.to_owned(), ris.url.clone()));
+        self.tasks.spawn(source.run(start.outbox, start.stop));
+        Ok(())
+    }
+
+    fn folder(&mut self, source: &Source, start: Start<'_>) -> Result<(), RunError> {
+        let Source::Folder(folder) = source else { return Ok(()) };
+        let options = BmpOptions { domains: domains(&folder.vrfs), ..BmpOptions::default() };
+        let (_, files) = positions_of(&start.recovered.positions, start.name);
+        let source = FolderSource::new(folder.clone(), files, 0);
+        let rules = start.config.clone();
+        let mut input = start.input(folder.collector.as_deref(), Format::Files(options));
+        input.book = Some(source.book());
+        if folder.collector.is_none() {
+            input.collector_of =
+                Some(Arc::new(move |name| rules.collector_of(name).map(Text::from)));
+        }
+        self.inputs.push(input);
+        let told = folder.folder.iter().chain(&folder.paths);
+        let told: Vec<String> = told.map(|path| path.display().to_string()).collect();
+        self.listening.push((start.name.to_owned(), told.join(", ")));
+        let (outbox, stop) = (start.outbox, start.stop);
+        self.threads.push(on_thread(start.name, move || source.run(&outbox, &stop))?);
+        Ok(())
+    }
+
+    fn kafka(
+        &mut self,
+        source: &Source,
+        start: Start<'_>,
+        failed: impl FnOnce(SourceError) -> RunError,
+    ) -> Result<(), RunError> {
+        let Source::Kafka(topics) = source else { return Ok(()) };
+        let options = BmpOptions {
+            domains: domains(&topics.vrfs),
+            router_asn: topics.collector_asn,
+            ..BmpOptions::default()
+        };
+        let (offsets, _) = positions_of(&start.recovered.positions, start.name);
+        let named = topics.clone();
+        let mut input = start.input(topics.collector.as_deref(), Format::OpenBmp(options));
+        input.collector_of = Some(Arc::new(move |stream| {
+            let topic = stream.rsplit_once('-').map_or(stream, |(topic, _)| topic);
+            named.collector_of(topic).map(Text::from)
+        }));
+        self.inputs.push(input);
+        let source = KafkaSource::new(topics.clone(), by_partition(&offsets), 0)
+            .map_err(|error| failed(error.into()))?;
+        self.listening.push((start.name.to_owned(), topics.brokers.join(",")));
+        let (outbox, stop) = (start.outbox, start.stop);
+        self.threads.push(on_thread(start.name, move || source.run(&outbox, &stop))?);
+        Ok(())
+    }
+}
+
+/// What a source is started with.
+struct Start<'s> {
+    name: &'s str,
+    config: &'s Config,
+    recovered: &'s Recovered,
+    outbox: Outbox,
+    stop: Stop,
+}
+
+impl Start<'_> {
+    fn input(&self, collector: Option<&str>, format: Format) -> InputSettings {
+        InputSettings {
+            name: self.name.into(),
+            collector: collector.unwrap_or(self.name).into(),
+            format,
+            book: None,
+            collector_of: None,
+        }
+    }
+}
+
+/// Routing domains by the rules for VRFs.
+fn domains(rules: &[VrfRule]) -> RoutingDomains {
+    let rules = rules.to_vec();
+    RoutingDomains::by(move |router, distinguisher| {
+        let rule = rules.iter().find(|rule| rule.applies(&[router], distinguisher))?;
+        Some(rule.routing_domain.as_str().into())
+    })
+}
+
+/// Offsets by topic and partition, out of the names `topic-partition`.
+fn by_partition(offsets: &BTreeMap<String, u64>) -> HashMap<(String, i32), i64> {
+    let one = |(name, offset): (&String, &u64)| {
+        let (topic, partition) = name.rsplit_once('-')?;
+        let key = (topic.to_owned(), partition.parse().ok()?);
+        Some((key, i64::try_from(*offset).ok()?))
+    };
+    offsets.iter().filter_map(one).collect()
+}

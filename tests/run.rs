@@ -1,0 +1,129 @@
+//! The running service: the same rows as a replay of the same files, whatever is killed on the way.
+//! `PEERSCOPE_KILLS` says how many kills; the default is for every run of the tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use support::{Bench, stdout};
+
+const KILLS: u32 = 12;
+const ROUTES: &str = "select event_time, source, source_offset, collector, peer_asn, peer_ip, action, \
+                      prefix, path_id, as_path_text, next_hop, communities, disposition, connection \
+                      from route_updates order by source, source_offset, prefix, action";
+const LATENCY: &str = "select * exclude (date) from latency where samples > 0 \
+                       order by connection, prefix, source, window_start";
+
+/// The demo's configuration with its files as a source that is read once.
+fn bench() -> Bench {
+    let bench = Bench::with_demo_inputs();
+    let config = fs::read_to_string(bench.path("in/peerscope.toml")).unwrap();
+    let source = "\n[source.archive]\nkind = \"folder\"\n\
+                  paths = [\"rib.mrt\", \"updates.mrt\", \"rtt.jsonl\"]\n";
+    bench.write("in/run.toml", format!("{config}{source}"));
+    bench
+}
+
+fn run(lake: &str) -> [&str; 6] {
+    ["run", "--config", "in/run.toml", "--until-done", "--lake", lake]
+}
+
+fn rows(bench: &Bench, lake: &str, sql: &str) -> Vec<String> {
+    let done = bench.expect(0, &["sql", "--lake", lake, "--format", "nd-json", "-c", sql]);
+    stdout(&done).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_service_that_was_killed_tells_what_a_replay_tells_each_record_once() {
+    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let bench = bench();
+    bench.expect(0, &["replay", "--config", "in/peerscope.toml", "in", "--lake", "replayed"]);
+    let (routes, latency) = (rows(&bench, "replayed", ROUTES), rows(&bench, "replayed", LATENCY));
+    assert!(routes.len() > 100 && latency.len() > 100, "there is something to compare");
+    let mut interrupted = 0;
+    for kill in 0..kills {
+        let mut child = bench
+            .command(&run("lake"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(u64::from(30 + (kill * 7919) % 900)));
+        interrupted += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    bench.expect(0, &run("lake"));
+    println!("{kills} kills, {interrupted} of them before the end");
+    for (sql, wanted) in [(ROUTES, routes), (LATENCY, latency)] {
+        let told = rows(&bench, "lake", sql);
+        assert_eq!(told.len(), wanted.len());
+        for (told, wanted) in told.iter().zip(&wanted) {
+            assert_eq!(told, wanted);
+        }
+    }
+    // Nothing is left to read, and nothing changes.
+    let before = support::files(&bench.path("lake"));
+    bench.expect(0, &run("lake"));
+    let after = support::files(&bench.path("lake"));
+    assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)));
+    assert_eq!(rows(&bench, "lake", ROUTES).len(), rows(&bench, "replayed", ROUTES).len());
+}
+
+/// A started service; killed when the test is over.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the service and waits until it runs; the lines that it told before.
+fn started(bench: &Bench, config: &str) -> (Service, Vec<String>) {
+    let arguments = ["run", "--config", config, "--lake", "lake"];
+    let mut child = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    let service = Service(child);
+    let mut told = Vec::new();
+    for line in errors.lines() {
+        let line = line.unwrap();
+        let is_running = line.contains("running");
+        told.push(line);
+        if is_running {
+            return (service, told);
+        }
+    }
+    panic!("it ended: {told:?}");
+}
+
+#[test]
+fn sigterm_drains_and_the_exit_is_clean() {
+    let bench = Bench::empty();
+    bench.write(
+        "peerscope.toml",
+        "[source.routers]\nkind = \"bmp_listener\"\nlisten = \"127.0.0.1:0\"\n",
+    );
+    let (mut service, told) = started(&bench, "peerscope.toml");
+    assert!(told.iter().any(|line| line.contains("routers: 127.0.0.1:")), "{told:?}");
+    let second = bench.run(&["run", "--config", "peerscope.toml", "--lake", "other"]);
+    assert_eq!(second.status.code(), Some(1), "one writer of a log");
+    let pid = service.0.id().to_string();
+    assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+    assert_eq!(service.0.wait().unwrap().code(), Some(0));
+    assert_eq!(rows(&bench, "lake", "select count(*) as n from route_updates"), [r#"{"n":0}"#]);
+}
+
+#[test]
+fn a_service_without_a_source_says_so() {
+    let bench = Bench::empty();
+    bench.write("peerscope.toml", "");
+    let done = bench.expect(78, &["run", "--config", "peerscope.toml"]);
+    assert!(support::stderr(&done).contains("no live source is configured"));
+}
