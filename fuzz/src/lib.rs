@@ -4,5 +4,9 @@
 //! in every test run (`ingest/tests/fuzz_corpus.rs`), so they use nothing but `ingest` and `schemas`.
 
 pub mod bgp_update;
+pub mod bmp;
 pub mod mrt;
+pub mod openbmp;
+pub mod pcap;
+pub mod ris_live;
 pub mod rtt;

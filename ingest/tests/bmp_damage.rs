@@ -19,6 +19,8 @@ mod pcap;
 #[path = "../../fuzz/src/ris_live.rs"]
 mod ris_live;
 
+use std::path::Path;
+
 use ingest::encode::bgp::{Update, update};
 use ingest::encode::bmp::{self as encode, OpenBmp, Peer, PeerUp};
 use ingest::encode::open::{Speaker, notification, open};
@@ -99,6 +101,32 @@ fn damaged(whole: &[u8], flips: &[u8], mut check: impl FnMut(&[u8])) {
     }
 }
 
+/// The kept corpus of a target; `PEERSCOPE_BLESS=1` writes the seed anew.
+fn corpus(target: &str, seed: &[u8], check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    if std::env::var_os("PEERSCOPE_BLESS").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("one-of-each"), seed).unwrap();
+    }
+    let mut inputs = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        check(&std::fs::read(entry.unwrap().path()).unwrap());
+        inputs += 1;
+    }
+    assert!(inputs > 0, "no input in {}", folder.display());
+}
+
+#[test]
+fn the_kept_corpus_of_every_target_holds() {
+    corpus("bmp", &stream().concat(), bmp::check);
+    corpus("openbmp", &value(), openbmp::check);
+    corpus("pcap", &capture(&stream()), pcap::check);
+    let raw = r#"{"timestamp":1.5,"peer":"192.0.2.7","peer_asn":64500,"host":"rrc00","type":"UPDATE",
+        "raw":"FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF001B02000418C000020000"}"#;
+    let texts = format!("{TEXT}\n{}\n{{\"type\":\"pong\"}}\n", raw.replace('\n', " "));
+    corpus("ris_live", texts.as_bytes(), ris_live::check);
+}
+
 #[test]
 fn no_cut_and_no_flip_of_a_stream_hurts() {
     damaged(&stream().concat(), &[1, 0x80, 0xff], bmp::check);
@@ -127,8 +155,7 @@ fn a_damaged_message_costs_itself_alone() {
     }
 }
 
-#[test]
-fn no_cut_and_no_flip_of_an_openbmp_value_hurts() {
+fn value() -> Vec<u8> {
     let header = OpenBmp {
         time: NOW,
         admin_id: "collector-1",
@@ -137,19 +164,25 @@ fn no_cut_and_no_flip_of_an_openbmp_value_hurts() {
     };
     let mut value = vec![];
     encode::openbmp(&mut value, &header, &stream()[..5].concat());
-    damaged(&value, &[1, 0x80, 0xff], openbmp::check);
+    value
 }
 
 #[test]
+fn no_cut_and_no_flip_of_an_openbmp_value_hurts() {
+    damaged(&value(), &[1, 0x80, 0xff], openbmp::check);
+}
+
+const TEXT: &str = concat!(
+    r#"{"type":"ris_message","data":{"timestamp":1700000000.25,"peer":"2001:db8::7","#,
+    r#""peer_asn":"64500","host":"rrc21.ripe.net","type":"UPDATE","path":[64500,[1,2]],"#,
+    r#""community":[[64500,1]],"origin":"igp","med":5,"aggregator":"64500:192.0.2.1","#,
+    r#""announcements":[{"next_hop":"2001:db8::7,fe80::7","prefixes":["2001:db8::/32"]},"#,
+    r#"{"next_hop":"192.0.2.7","prefixes":["192.0.2.0/24"]}],"withdrawals":["::/0"]}}"#,
+);
+
+#[test]
 fn no_cut_and_no_flip_of_a_ris_live_text_hurts() {
-    let text = concat!(
-        r#"{"type":"ris_message","data":{"timestamp":1700000000.25,"peer":"2001:db8::7","#,
-        r#""peer_asn":"64500","host":"rrc21.ripe.net","type":"UPDATE","path":[64500,[1,2]],"#,
-        r#""community":[[64500,1]],"origin":"igp","med":5,"aggregator":"64500:192.0.2.1","#,
-        r#""announcements":[{"next_hop":"2001:db8::7,fe80::7","prefixes":["2001:db8::/32"]},"#,
-        r#"{"next_hop":"192.0.2.7","prefixes":["192.0.2.0/24"]}],"withdrawals":["::/0"]}}"#,
-    );
-    damaged(text.as_bytes(), &[1, 0x80, 0xff], ris_live::check);
+    damaged(TEXT.as_bytes(), &[1, 0x80, 0xff], ris_live::check);
 }
 
 #[test]
