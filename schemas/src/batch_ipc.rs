@@ -271,16 +271,8 @@ fn samples(batch: &EventBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(Arc::clone(&SAMPLES), columns)
 }
 
-/// Partition, first offset and whether it is live, of a batch in front of `bytes`.
-///
-/// # Errors
-/// [`BatchError`] if the bytes are no batch.
-pub fn peek(bytes: &[u8]) -> Result<(u32, u64, bool), BatchError> {
-    let (head, _) = head(bytes)?;
-    Ok(head)
-}
-
-fn head(bytes: &[u8]) -> Result<((u32, u64, bool), &[u8]), BatchError> {
+/// An empty batch as the bytes in front say, and what follows them.
+fn head(bytes: &[u8]) -> Result<(EventBatch, &[u8]), BatchError> {
     let (version, rest) = bytes.split_first().ok_or(malformed("version"))?;
     if *version != VERSION {
         return Err(BatchError::Version { found: *version });
@@ -288,8 +280,8 @@ fn head(bytes: &[u8]) -> Result<((u32, u64, bool), &[u8]), BatchError> {
     let (partition, rest) = rest.split_first_chunk().ok_or(malformed("partition"))?;
     let (offset, rest) = rest.split_first_chunk().ok_or(malformed("offset"))?;
     let (is_live, rest) = rest.split_first().ok_or(malformed("mark"))?;
-    let head = (u32::from_le_bytes(*partition), u64::from_le_bytes(*offset), *is_live != 0);
-    Ok((head, rest))
+    let (partition, offset) = (u32::from_le_bytes(*partition), u64::from_le_bytes(*offset));
+    Ok((EventBatch::starting(partition, offset, *is_live != 0), rest))
 }
 
 /// The batch that `bytes` are.
@@ -297,8 +289,7 @@ fn head(bytes: &[u8]) -> Result<((u32, u64, bool), &[u8]), BatchError> {
 /// # Errors
 /// [`BatchError`] if they are none.
 pub fn decode(bytes: &[u8]) -> Result<EventBatch, BatchError> {
-    let ((partition, first_offset, is_live), mut rest) = head(bytes)?;
-    let mut batch = EventBatch::starting(partition, first_offset, is_live);
+    let (mut batch, mut rest) = head(bytes)?;
     while !rest.is_empty() {
         let (kind, after) = rest.split_first().ok_or(malformed("part"))?;
         let (head_bytes, after) = after.split_first_chunk().ok_or(malformed("length"))?;
