@@ -26,7 +26,7 @@ use ingest::decode::bmp::{Frame, MESSAGE_BYTES_MAX, frame};
 use ingest::decode::packet::{Flow, segment};
 use ingest::session::Action;
 use ingest::session::bmp::{BmpOptions, BmpSession};
-use ingest::session::tcp::{Piece, TcpStream};
+use ingest::session::tcp::{Piece, Reassembly};
 use schemas::bgp::Origin;
 use schemas::time::Timestamp;
 use support::{Tally, Told, bmp_files, elements, load};
@@ -36,7 +36,7 @@ fn streams(name: &str, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     if !name.ends_with(".pcap") {
         return vec![bytes];
     }
-    let mut flows: BTreeMap<Flow, (TcpStream, Vec<u8>)> = BTreeMap::new();
+    let mut flows: BTreeMap<Flow, (Reassembly, Vec<u8>)> = BTreeMap::new();
     let mut rest = &bytes[24..];
     while rest.len() >= 16 {
         let length = u32::from_le_bytes(rest[8..12].try_into().unwrap()) as usize;

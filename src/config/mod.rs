@@ -190,6 +190,10 @@ impl Config {
         let file: File =
             toml::from_str(text).map_err(|error| ConfigError::syntax(text, path, &error))?;
         let sources = source::sources_of(text, path)?;
+        file.log.check().map_err(|problem| {
+            let at = text.find("[log]").unwrap_or(0);
+            ConfigError::wrong(text, path, at, problem.to_owned())
+        })?;
         let registry = Registry::new(1, file.connection, file.asn)
             .map_err(|error| ConfigError::registry(text, path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();

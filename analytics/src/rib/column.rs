@@ -203,7 +203,7 @@ impl Routes {
         if let Column::Dense(words) = &self.column
             && self.in_column * SPARSE_BELOW < words.len()
         {
-            self.to_map();
+            self.make_map();
         }
         Some(before)
     }
@@ -212,17 +212,17 @@ impl Routes {
     fn choose_for(&mut self, prefix: PrefixId, ids: usize) {
         let place = prefix as usize;
         match &self.column {
-            Column::Map(_) if (self.in_column + 1) * DENSE_FROM >= ids => self.to_dense(ids),
+            Column::Map(_) if (self.in_column + 1) * DENSE_FROM >= ids => self.make_dense(ids),
             Column::Dense(words)
                 if place >= words.len() && (self.in_column + 1) * SPARSE_BELOW <= place =>
             {
-                self.to_map();
+                self.make_map();
             }
             _ => {}
         }
     }
 
-    fn to_dense(&mut self, ids: usize) {
+    fn make_dense(&mut self, ids: usize) {
         let Column::Map(map) = &self.column else { return };
         let mut words = vec![NONE; ids];
         for (prefix, word) in map {
@@ -233,7 +233,7 @@ impl Routes {
         self.column = Column::Dense(words);
     }
 
-    fn to_map(&mut self) {
+    fn make_map(&mut self) {
         let Column::Dense(words) = &self.column else { return };
         let mut map = HashTable::with_capacity(self.in_column + 1);
         for (word, prefix) in words.iter().zip(0..).filter(|(word, _)| **word != NONE) {

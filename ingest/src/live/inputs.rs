@@ -23,6 +23,9 @@ const END: &str = "end";
 /// What stands between an input's name and a stream's in a key of the positions.
 const BETWEEN: char = '\n';
 
+/// A stream's name in, its collector out.
+pub type CollectorOf = dyn Fn(&str) -> Option<Text> + Send + Sync;
+
 /// Settings of one input.
 pub struct InputSettings {
     /// Its name in the configuration, and in rows.
@@ -34,7 +37,7 @@ pub struct InputSettings {
     /// Which stream is which file, for a followed folder.
     pub book: Option<Arc<FileBook>>,
     /// Collector of a stream by its name, where it is not that of the input.
-    pub collector_of: Option<Arc<dyn Fn(&str) -> Option<Text> + Send + Sync>>,
+    pub collector_of: Option<Arc<CollectorOf>>,
 }
 
 /// What came of an input.

@@ -31,8 +31,8 @@ use crate::log::embedded::{EmbeddedWriter, Recovered};
 use crate::session::interest::Keep;
 use crate::source::live::Arrival;
 
+pub use inputs::{CollectorOf, InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
-pub use inputs::{InputReport, InputSettings, positions_of};
 pub use stream::Format;
 
 /// Bytes of arrivals taken into one append at most.

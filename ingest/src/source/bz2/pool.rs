@@ -50,6 +50,10 @@ impl Pool {
         if threads < 2 {
             return None;
         }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a task waits only with a permit, see `permit`"
+        )]
         let (tasks, receiver) = channel();
         let queue = TASKS.get_or_init(|| Mutex::new(receiver));
         let started = (0..threads)

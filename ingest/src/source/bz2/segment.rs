@@ -53,7 +53,7 @@ impl Segment {
     /// Adds the bits of the segment behind it: the mark between them was none.
     pub(super) fn join(&mut self, next: &Self) {
         // The last byte of this one is the first of the next one, if the mark lay inside it.
-        let shared = usize::from((self.first_bit + self.bits) % 8 != 0);
+        let shared = usize::from(!(self.first_bit + self.bits).is_multiple_of(8));
         self.bytes.extend_from_slice(next.bytes.get(shared..).unwrap_or_default());
         self.bits += next.bits;
     }
