@@ -96,7 +96,6 @@ impl Sources {
         let Source::BmpListener(listener) = source else { return Ok(()) };
         let options = BmpOptions {
             message_bytes_max: listener.message_bytes_max,
-            strips_reporter: false,
             domains: domains(&listener.vrfs),
             ..BmpOptions::default()
         };
