@@ -1,12 +1,12 @@
 //! BMP: bytes in, one message out (RFC 7854, RFC 8671, RFC 9069).
 //!
 //! [`frame`] finds where a message ends, whatever its type. [`PerPeer`] opens the header that says
-//! on whose behalf a router speaks, [`Message`] the body. Nothing is kept between messages: which
+//! on whose behalf a router speaks, `Message` the body. Nothing is kept between messages: which
 //! peers are up, and whether their lists carry path identifiers, is [`crate::session::bmp`].
 //!
 //! A stream whose header makes no sense cannot be followed any further, and that is a
 //! [`FrameError`]. A message that makes no sense inside its frame is a
-//! [`DecodeError`](super::DecodeError) and costs itself alone.
+//! [`DecodeError`] and costs itself alone.
 //!
 //! Not decoded: version 4 (a draft; framed and skipped), versions 1 and 2 (refused), the BGP
 //! messages inside Route Mirroring (counted). What a TLV means is told where it is known; others
