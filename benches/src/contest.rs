@@ -24,9 +24,9 @@ pub(crate) enum BenchError {
     /// Nothing to measure.
     #[error("no `peerscope` beside this binary: build it with `cargo build --release`")]
     NotBuilt,
-    /// The world of `rtt` was not written.
-    #[error("the world of `rtt` could not be simulated")]
-    NoWorld,
+    /// An input was not written.
+    #[error("the input of `{0}` could not be written")]
+    NoInput(&'static str),
     /// The system says no.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -211,14 +211,19 @@ fn run(programs: &Programs, job: &Job, is_cut: bool, asks: bool) -> io::Result<R
     })
 }
 
-/// Runs this binary once to write the world of `rtt`.
+/// Runs this binary once to write an input: the world of `rtt`, the big archive. This process stays
+/// small, see [`crate::world`].
 ///
 /// # Errors
-/// [`BenchError::NoWorld`]
-pub(crate) fn write_world(programs: &Programs, folder: &Path) -> Result<(), BenchError> {
+/// [`BenchError::NoInput`]
+pub(crate) fn write_input(
+    programs: &Programs,
+    what: &'static str,
+    folder: &Path,
+) -> Result<(), BenchError> {
     let mut command = std::process::Command::new(&programs.benches);
-    match command.arg("world").arg(folder).status()?.success() {
+    match command.arg(what).arg(folder).status()?.success() {
         true => Ok(()),
-        false => Err(BenchError::NoWorld),
+        false => Err(BenchError::NoInput(what)),
     }
 }

@@ -79,12 +79,39 @@ impl Archive {
 
     /// A configuration of one connection: a prefix that is in the archive, and one that is not.
     pub(crate) fn config(&self, keep: &str) -> String {
-        let (present, origin) = self.present;
-        format!(
-            "[log]\nkeep = \"{keep}\"\n\n[[connection]]\nname = \"bench\"\ntenant = \"bench\"\n\
+        config(self.present, keep)
+    }
+}
+
+/// A configuration of one connection: a prefix that is in an archive, with its origin, and one that
+/// is not.
+pub(crate) fn config((present, origin): (&str, u32), keep: &str) -> String {
+    format!(
+        "[log]\nkeep = \"{keep}\"\n\n[[connection]]\nname = \"bench\"\ntenant = \"bench\"\n\
              kind = \"peering_service\"\nprefixes = [\"{present}\", \"{ABSENT}\"]\n\
              origin_asns = [{origin}]\n"
-        )
+    )
+}
+
+/// The archives that the big one is made of, in its order: all of updates, of 2015, 2019 and 2016.
+const SOURCES: [&str; 3] = [
+    "ripe-bgpdump.updates.et-header.2015.gz",
+    "bgp-rs.updates.20190101.0000.gz",
+    "ripe-bgpdump.updates.20160811.1600.gz",
+];
+
+/// Where those archives are.
+///
+/// # Errors
+/// Which one is not there.
+pub(crate) fn sources() -> Result<Vec<PathBuf>, String> {
+    let paths = SOURCES.iter().map(|name| folder().join("mrt").join(name));
+    let paths: Vec<PathBuf> = paths.collect();
+    match paths.iter().find(|path| !path.exists()) {
+        Some(absent) => {
+            Err(format!("no {}: set PEERSCOPE_DATA to the data folder", absent.display()))
+        }
+        None => Ok(paths),
     }
 }
 

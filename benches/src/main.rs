@@ -5,14 +5,17 @@
 //!
 //! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
-//! - [`bgpkit`], [`rib`] (with [`hold`]), [`world`]: what this binary does when it is started by itself.
+//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`world`]: what this binary does when it is
+//!   started by itself.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
 #![expect(clippy::print_stdout, reason = "its output is its report")]
 
 mod bgpkit;
+mod big;
 mod contest;
 mod corpus;
+mod feed;
 mod hold;
 mod job;
 mod machine;
@@ -56,6 +59,8 @@ enum Command {
     Replay,
     /// JSON lines to committed latency rows
     Rtt,
+    /// The big archive: in memory, compressed, to a lake
+    Big,
     /// The demo
     Demo,
     /// A full table into the routing state
@@ -65,6 +70,23 @@ enum Command {
     Bgpkit {
         /// MRT, compressed or not
         file: PathBuf,
+    },
+    /// A contestant: reads an archive in memory
+    #[command(hide = true)]
+    Feed {
+        /// How
+        reader: feed::Reader,
+        /// MRT, not compressed
+        archive: PathBuf,
+        /// Says a checksum instead of the time
+        #[arg(long)]
+        asks: bool,
+    },
+    /// Writes the big archive, plain and compressed
+    #[command(hide = true)]
+    Generate {
+        /// Where it goes
+        folder: PathBuf,
     },
     /// Writes the quiet world that `rtt` measures
     #[command(hide = true)]
@@ -110,11 +132,19 @@ fn run(cli: Cli) -> Result<(), BenchError> {
             println!("{}", rib::run(table, *peers, *rows_max, *paths, *asks)?);
             return Ok(());
         }
+        Command::Feed { reader, archive, asks } => {
+            println!("{}", feed::run(*reader, archive, *asks)?);
+            return Ok(());
+        }
+        Command::Generate { folder } => {
+            return Ok(big::write(folder, &corpus::sources().map_err(std::io::Error::other)?)?);
+        }
         Command::World { folder } => return Ok(world::write(folder)?),
         Command::All => "all",
         Command::Decode => "decode",
         Command::Replay => "replay",
         Command::Rtt => "rtt",
+        Command::Big => "big",
         Command::Demo => "demo",
         Command::Rib => "rib",
     };
@@ -149,6 +179,9 @@ fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, Bench
     let (decode, replay) = (is(&Command::Decode), is(&Command::Replay));
     if decode || replay {
         sections.extend(stage::archives(programs, decode, replay)?);
+    }
+    if is(&Command::Big) {
+        sections.extend(stage::big(programs)?);
     }
     if is(&Command::Rtt) {
         sections.push(stage::rtt(programs)?);

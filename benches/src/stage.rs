@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
-use crate::contest::{BenchError, Row, Section, Truth, race, write_world};
-use crate::corpus::{ARCHIVES, Archive};
+use crate::big;
+use crate::contest::{BenchError, Row, Section, Truth, race, write_input};
+use crate::corpus::{ARCHIVES, Archive, config};
+use crate::feed;
 use crate::job::{BGPDUMP, Job, Programs, bgpkit_name};
 use crate::report::grouped;
 use crate::world;
@@ -69,10 +71,50 @@ fn one_archive(
     })
 }
 
+/// The big archive: in memory, then as files.
+pub(crate) fn big(programs: &Programs) -> Result<Vec<Section>, BenchError> {
+    let folder = tempfile::tempdir()?;
+    eprintln!("writing the big archive, plain and compressed");
+    write_input(programs, "generate", folder.path())?;
+    let plain = folder.path().join(big::PLAIN);
+    let in_memory = feed::section(programs, &plain)?;
+    let elements = in_memory.units.unwrap_or(0);
+    let mut sections = vec![in_memory];
+    for name in [big::PLAIN, big::GZIP, big::BZIP2] {
+        let input = folder.path().join(name);
+        let mut jobs = vec![Job::Decode(input.clone()), Job::Bgpkit(input.clone())];
+        if name == big::PLAIN {
+            for keep in ["ours", "all"] {
+                let config_path = folder.path().join(format!("{keep}.toml"));
+                fs::write(&config_path, config(ARCHIVES[0].present, keep))?;
+                jobs.push(Job::Replay {
+                    input: input.clone(),
+                    config: config_path,
+                    keeps_all: keep == "all",
+                });
+            }
+        }
+        let truth = Truth { is_cut: false, answer: Some(elements) };
+        sections.push(Section {
+            name: "big",
+            input: format!("{name}: the big archive, {} bytes", grouped(fs::metadata(&input)?.len())),
+            unit: "elements",
+            units: Some(elements),
+            peers: vec![bgpkit_name()],
+            note: "All read through the same decompressors; bzip2 runs on all cores, so that its wall \
+                   time is to be read beside its CPU seconds. `replay` decodes, filters, folds, detects \
+                   and commits Parquet."
+                .to_owned(),
+            rows: race(programs, &jobs, truth)?,
+        });
+    }
+    Ok(sections)
+}
+
 /// JSON lines to committed latency rows.
 pub(crate) fn rtt(programs: &Programs) -> Result<Section, BenchError> {
     let folder = tempfile::tempdir()?;
-    write_world(programs, folder.path())?;
+    write_input(programs, "world", folder.path())?;
     let (config, input) = (folder.path().join(world::CONFIG), folder.path().join(world::SAMPLES));
     let (samples, bytes) = (lines(&input)?, fs::metadata(&input)?.len());
     let truth = Truth { is_cut: false, answer: Some(samples) };
