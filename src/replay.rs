@@ -13,8 +13,9 @@ use analytics::lake::{LakeError, LocalStore};
 use analytics::reference::{AsRelationships, Organisations, Reference, ReferenceError};
 use analytics::shard::FoldOptions;
 use analytics::sql::ddl;
+use ingest::decode::mapping::Mapping;
 use ingest::log::archive::{ArchiveLog, ArchiveOptions, ArchiveReport};
-use ingest::source::discover::{DiscoverError, Found, files_of, recognise};
+use ingest::source::discover::{DiscoverError, Found, files_of, recognise, recognise_mapped};
 use ingest::source::open::open;
 use schemas::log::{LogError, Progress};
 use schemas::time::Timestamp;
@@ -93,7 +94,7 @@ pub fn replay(
     request: &Request<'_>,
     progress: impl Fn(Timestamp, u64) + Send + 'static,
 ) -> Result<Outcome, ReplayError> {
-    let (inputs, mut problems) = discover(request.paths)?;
+    let (inputs, mut problems) = discover(request.paths, request.config)?;
     if inputs.is_empty() {
         problems.iter().for_each(|problem| tracing::error!("{problem}"));
         return Err(ReplayError::NoInput);
@@ -157,9 +158,16 @@ fn archive_options(request: &Request<'_>, inputs: Vec<Found>) -> ArchiveOptions 
             Some((found.name.clone(), collector.to_owned()))
         })
         .collect();
+    let mappings: BTreeMap<String, Mapping> = inputs
+        .iter()
+        .filter_map(|found| {
+            Some((found.name.clone(), request.config.mapping_of(&found.name)?.clone()))
+        })
+        .collect();
     ArchiveOptions {
         inputs,
         collectors,
+        mappings,
         registry: Arc::clone(&request.config.registry),
         keep: request.config.log.keep,
         partitions: request.shards,
@@ -184,13 +192,18 @@ impl Progress for FromTheStart {
 ///
 /// # Errors
 /// [`ReplayError::Unreadable`] for a path that cannot be read.
-fn discover(paths: &[PathBuf]) -> Result<(Vec<Found>, Vec<String>), ReplayError> {
+fn discover(paths: &[PathBuf], config: &Config) -> Result<(Vec<Found>, Vec<String>), ReplayError> {
     let mut problems = Vec::new();
     let mut seen: BTreeMap<[u8; 32], Found> = BTreeMap::new();
     for path in paths {
         let is_named = !path.is_dir();
         for file in files_of(path).map_err(ReplayError::Unreadable)? {
-            match recognise(&file) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let found = match config.mapping_of(&name) {
+                Some(_) => recognise_mapped(&file),
+                None => recognise(&file),
+            };
+            match found {
                 Ok(found) => {
                     let path = found.path.display().to_string();
                     match seen.entry(found.content_hash) {

@@ -102,75 +102,55 @@ fn sum(results: Vec<Result<Committed, FoldError>>) -> Result<Committed, FoldErro
     closed.map_or(Ok(committed), |closed| Err(closed.into()))
 }
 
-/// The chains of one partition.
-struct Chains {
-    route_updates: Chain<tables::RouteUpdateRow>,
-    latency: Chain<tables::LatencyRow>,
-    sessions: Chain<tables::SessionRow>,
-    rib: Chain<tables::RibRow>,
-    ledger: Chain<tables::LedgerRow>,
-    connections: Chain<tables::ConnectionRow>,
-    feed_gaps: Chain<tables::FeedGapRow>,
+/// Declares the chains of one partition: a table each.
+macro_rules! chains {
+    ($( $field:ident: $table:ident, $row:ident; )+) => {
+        /// The chains of one partition.
+        struct Chains { $( $field: Chain<tables::$row>, )+ }
+
+        impl Chains {
+            fn new(folding: &Folding, partition: u32) -> Self {
+                let (store, log) = (&folding.store, folding.log_name.as_str());
+                Self { $( $field: Chain::new(tables::$table, store, log, partition), )+ }
+            }
+
+            fn take(&mut self, shard: &mut Shard, position: Position) -> Result<(), LakeError> {
+                $( self.$field.take(&mut shard.rows.$field, position)?; )+
+                Ok(())
+            }
+
+            fn roll(&mut self, position: Position, is_first: bool) -> Result<(), LakeError> {
+                $( self.$field.roll(position, is_first)?; )+
+                Ok(())
+            }
+
+            fn committed(&self) -> Committed {
+                Committed::from([
+                    $( (stringify!($field).to_owned(), self.$field.committed), )+
+                ])
+            }
+
+            fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
+                Ok(Committed::from([
+                    $( (stringify!($field).to_owned(), self.$field.finish(position, is_first)?), )+
+                ]))
+            }
+        }
+    };
 }
 
-impl Chains {
-    fn new(folding: &Folding, partition: u32) -> Self {
-        let (store, log) = (&folding.store, folding.log_name.as_str());
-        Self {
-            route_updates: Chain::new(tables::ROUTE_UPDATES, store, log, partition),
-            latency: Chain::new(tables::LATENCY, store, log, partition),
-            sessions: Chain::new(tables::SESSIONS, store, log, partition),
-            rib: Chain::new(tables::RIB, store, log, partition),
-            ledger: Chain::new(tables::LEDGER, store, log, partition),
-            connections: Chain::new(tables::CONNECTIONS, store, log, partition),
-            feed_gaps: Chain::new(tables::FEED_GAPS, store, log, partition),
-        }
-    }
-
-    fn take(&mut self, shard: &mut Shard, position: Position) -> Result<(), LakeError> {
-        let rows = &mut shard.rows;
-        self.route_updates.take(&mut rows.route_updates, position)?;
-        self.latency.take(&mut rows.latency, position)?;
-        self.sessions.take(&mut rows.sessions, position)?;
-        self.rib.take(&mut rows.rib, position)?;
-        self.ledger.take(&mut rows.ledger, position)?;
-        self.connections.take(&mut rows.connections, position)?;
-        self.feed_gaps.take(&mut rows.feed_gaps, position)
-    }
-
-    fn roll(&mut self, position: Position, is_first: bool) -> Result<(), LakeError> {
-        self.route_updates.roll(position, is_first)?;
-        self.latency.roll(position, is_first)?;
-        self.sessions.roll(position, is_first)?;
-        self.rib.roll(position, is_first)?;
-        self.ledger.roll(position, is_first)?;
-        self.connections.roll(position, is_first)?;
-        self.feed_gaps.roll(position, is_first)
-    }
-
-    fn committed(&self) -> Committed {
-        Committed::from([
-            ("route_updates".to_owned(), self.route_updates.committed),
-            ("latency".to_owned(), self.latency.committed),
-            ("sessions".to_owned(), self.sessions.committed),
-            ("rib".to_owned(), self.rib.committed),
-            ("ledger".to_owned(), self.ledger.committed),
-            ("connections".to_owned(), self.connections.committed),
-            ("feed_gaps".to_owned(), self.feed_gaps.committed),
-        ])
-    }
-
-    fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
-        Ok(Committed::from([
-            ("route_updates".to_owned(), self.route_updates.finish(position, is_first)?),
-            ("latency".to_owned(), self.latency.finish(position, is_first)?),
-            ("sessions".to_owned(), self.sessions.finish(position, is_first)?),
-            ("rib".to_owned(), self.rib.finish(position, is_first)?),
-            ("ledger".to_owned(), self.ledger.finish(position, is_first)?),
-            ("connections".to_owned(), self.connections.finish(position, is_first)?),
-            ("feed_gaps".to_owned(), self.feed_gaps.finish(position, is_first)?),
-        ]))
-    }
+chains! {
+    route_updates: ROUTE_UPDATES, RouteUpdateRow;
+    latency: LATENCY, LatencyRow;
+    latency_revisions: LATENCY_REVISIONS, LatencyRow;
+    latency_5m: LATENCY_5M, LatencyRow;
+    latency_1h: LATENCY_1H, LatencyRow;
+    latency_1d: LATENCY_1D, LatencyRow;
+    sessions: SESSIONS, SessionRow;
+    rib: RIB, RibRow;
+    ledger: LEDGER, LedgerRow;
+    connections: CONNECTIONS, ConnectionRow;
+    feed_gaps: FEED_GAPS, FeedGapRow;
 }
 
 fn fold_partition(
@@ -323,10 +303,6 @@ fn fold_summaries(
 /// Every table has a file in a finished lake, so that every engine can read every table.
 fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(), LakeError> {
     empty! { (folding, name), position;
-        LATENCY_REVISIONS: LatencyRow,
-        LATENCY_5M: LatencyRow,
-        LATENCY_1H: LatencyRow,
-        LATENCY_1D: LatencyRow,
         VISIBILITY: VisibilityRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,

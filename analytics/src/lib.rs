@@ -12,6 +12,7 @@ pub mod lake;
 pub mod latency;
 pub mod reference;
 pub mod rib;
+mod route_rows;
 pub mod rows;
 pub mod shard;
 pub mod sql;

@@ -11,7 +11,8 @@ use schemas::tables::{
 };
 use schemas::time::Timestamp;
 
-use crate::latency::window::{LatencyWindow, WINDOW_SECS};
+use crate::latency::summary::Summary;
+use crate::latency::window::LatencyWindow;
 
 /// Rows of one fold, by table.
 #[derive(Debug, Default)]
@@ -20,6 +21,14 @@ pub struct Rows {
     pub route_updates: Vec<RouteUpdateRow>,
     /// `latency`
     pub latency: Vec<LatencyRow>,
+    /// `latency_revisions`
+    pub latency_revisions: Vec<LatencyRow>,
+    /// `latency_5m`
+    pub latency_5m: Vec<LatencyRow>,
+    /// `latency_1h`
+    pub latency_1h: Vec<LatencyRow>,
+    /// `latency_1d`
+    pub latency_1d: Vec<LatencyRow>,
     /// `sessions`
     pub sessions: Vec<SessionRow>,
     /// `rib`
@@ -49,32 +58,61 @@ pub(crate) fn session_of<'r>(
     })
 }
 
+/// What `latency` rows say of a connection, shared by all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionTexts {
+    tenant: Text,
+    name: Text,
+    country: Option<Text>,
+    region: Option<Text>,
+    site: Option<Text>,
+}
+
+impl ConnectionTexts {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let text = |value: &Option<String>| value.as_deref().map(Text::from);
+        Self {
+            tenant: connection.tenant.as_str().into(),
+            name: connection.name.as_str().into(),
+            country: text(&connection.location.country),
+            region: text(&connection.location.region),
+            site: text(&connection.site),
+        }
+    }
+}
+
 /// The `latency` row of a closed window; none for a connection that left the registry.
-pub(crate) fn latency(closed: &LatencyWindow, registry: &Registry) -> Option<LatencyRow> {
+pub(crate) fn latency(
+    closed: LatencyWindow,
+    texts: &[ConnectionTexts],
+    registry: &Registry,
+) -> Option<LatencyRow> {
     let connection = registry.connection(closed.series.connection)?;
-    let summary = &closed.summary;
-    let figures = summary.percentiles;
+    let texts = texts.get(closed.series.connection as usize)?;
+    let window_secs = closed.secs();
+    let quality = closed.summary.quality();
+    let Summary { figures: sums, percentiles: figures, hist_bucket, hist_count, exact } =
+        closed.summary;
     let prefix = closed.series.prefix;
-    let text = |value: &Option<String>| value.as_deref().map(Text::from);
     let interval = |interval: Option<(u32, u32)>| (interval.map(|i| i.0), interval.map(|i| i.1));
     let (p50_low_us, p50_high_us) = interval(figures.and_then(|f| f.p50_interval));
     let (p95_low_us, p95_high_us) = interval(figures.and_then(|f| f.p95_interval));
     Some(LatencyRow {
         window_start: closed.window.start,
-        window_secs: WINDOW_SECS,
-        tenant: connection.tenant.as_str().into(),
-        connection: connection.name.as_str().into(),
+        window_secs,
+        tenant: texts.tenant.clone(),
+        connection: texts.name.clone(),
         partner_asn: connection.partner.as_ref().and_then(|partner| partner.asn),
-        country: text(&connection.location.country),
-        region: text(&connection.location.region),
-        site: text(&connection.site),
+        country: texts.country.clone(),
+        region: texts.region.clone(),
+        site: texts.site.clone(),
         prefix,
         prefix_first: prefix.first_octets(),
         prefix_last: prefix.last_octets(),
-        source: Arc::clone(&closed.source),
+        source: closed.source,
         statistic: closed.series.statistic.as_str(),
-        samples: summary.samples,
-        lost: summary.lost,
+        samples: sums.samples,
+        lost: sums.lost,
         rtt_min_us: figures.map(|f| f.min),
         rtt_p50_us: figures.map(|f| f.p50),
         rtt_p90_us: figures.map(|f| f.p90),
@@ -87,17 +125,17 @@ pub(crate) fn latency(closed: &LatencyWindow, registry: &Registry) -> Option<Lat
         p50_high_us,
         p95_low_us,
         p95_high_us,
-        exact: true,
-        quality: summary.quality(),
+        exact,
+        quality,
         baseline_p50_us: None,
         baseline_p95_us: None,
         route_epoch: None,
         route_role: None,
         as_hops: None,
         ingress_edge: None,
-        hist_bucket: summary.hist_bucket.clone(),
-        hist_count: summary.hist_count.clone(),
-        revision: 0,
+        hist_bucket,
+        hist_count,
+        revision: closed.revision,
     })
 }
 

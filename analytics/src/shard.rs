@@ -7,20 +7,20 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use schemas::batch::{
-    Account, Action, Content, Control, EventBatch, MessageEvent, PeerState, RouteEvent,
-};
-use schemas::bgp::{PathAttributes, PeerHeader};
+use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState};
+use schemas::bgp::PeerHeader;
 use schemas::finding::Transition;
-use schemas::registry::{Registry, Relation, Touch};
-use schemas::tables::{FeedGapRow, LedgerRow, RouteUpdateRow, SessionRow, Text};
+use schemas::registry::{Registry, Touch};
+use schemas::tables::{FeedGapRow, LedgerRow, SessionRow, Text};
 use schemas::time::Timestamp;
 
 use crate::detect::{Change, DetectOptions, Detector};
-use crate::latency::window::{LatencyOptions, LatencyWindow, Sample, SeriesKey, Windows};
+use crate::latency::rollup;
+use crate::latency::window::{LatencyOptions, LatencyWindow, Windows};
 use crate::reference::Reference;
 use crate::rib::{Fallen, Rib, snapshot};
-use crate::rows::{self, Rows};
+use crate::route_rows::{RouteRows, Told};
+use crate::rows::{self, ConnectionTexts, Rows};
 
 /// Settings of a fold.
 #[derive(Clone, Debug, Default)]
@@ -49,15 +49,16 @@ pub struct Shard {
     partition: u32,
     partitions: u32,
     registry: Option<Arc<Registry>>,
+    /// What rows say of each connection.
+    texts: Vec<ConnectionTexts>,
     reference: Arc<Reference>,
     rib: Rib,
+    route_rows: RouteRows,
     hours: snapshot::Hours,
     detector: Detector,
     windows: Windows,
     closed: Vec<LatencyWindow>,
     touches: Vec<Touch>,
-    /// Samples that came after their window was final.
-    late: u64,
     /// Rows that wait for the lake.
     pub rows: Rows,
     /// Transitions that wait for `correlate`, in the order of the log.
@@ -82,14 +83,15 @@ impl Shard {
             partition,
             partitions,
             registry: None,
+            texts: Vec::new(),
             reference,
             rib: Rib::default(),
+            route_rows: RouteRows::default(),
             hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone()),
             windows: Windows::new(options.latency.clone()),
             closed: Vec::new(),
             touches: Vec::new(),
-            late: 0,
             rows: Rows::default(),
             transitions: Vec::new(),
             reached: Timestamp::MIN,
@@ -100,6 +102,8 @@ impl Shard {
 
     /// Folds one batch.
     pub fn apply(&mut self, batch: &EventBatch) {
+        self.windows.begin();
+        self.route_rows.begin();
         for run in batch.runs() {
             self.reached = self.reached.max(run.log_time);
             match run.first {
@@ -109,9 +113,7 @@ impl Shard {
                     }
                 }
                 Content::Sample(first) => {
-                    for row in first..first.saturating_add(run.count) {
-                        self.sample(row, batch);
-                    }
+                    self.windows.add(batch, first, run.count);
                 }
                 Content::Control(first) => {
                     let controls = batch.controls.iter().skip(first as usize);
@@ -127,13 +129,17 @@ impl Shard {
     pub fn finish(&mut self) {
         self.windows.finish(&mut self.closed);
         self.write_windows();
-        let refused = std::mem::take(&mut self.detector.cases_refused);
-        let late = std::mem::take(&mut self.late);
-        let routes = std::mem::take(&mut self.rib.refused);
+        self.tell_limits();
+    }
+
+    /// What did not fit into what is held, as rows of `ledger`.
+    fn tell_limits(&mut self) {
+        let late = std::mem::take(&mut self.windows.late);
         let limits = [
             ("latency windows", late, "late"),
-            ("findings", refused, "cases_max"),
-            ("routing state", routes, "routes_max"),
+            ("latency series", std::mem::take(&mut self.windows.refused), "series_max"),
+            ("findings", std::mem::take(&mut self.detector.cases_refused), "cases_max"),
+            ("routing state", std::mem::take(&mut self.rib.refused), "routes_max"),
         ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
             self.rows.ledger.push(LedgerRow {
@@ -150,7 +156,8 @@ impl Shard {
         let Told { route, message, header, source, attributes } = told;
         if route.writes {
             let received_time = batch.is_live.then_some(log_time);
-            self.rows.route_updates.push(route_row(&told, received_time, &registry));
+            let row = self.route_rows.row(&told, received_time, &registry);
+            self.rows.route_updates.push(row);
         }
         if self.is_backfill(batch, message.event_time, log_time) {
             return;
@@ -205,35 +212,16 @@ impl Shard {
         self.touches = touches;
     }
 
-    fn sample(&mut self, row: u32, batch: &EventBatch) {
-        let Some(sample) = batch.samples.get(row) else { return };
-        let Some(source) = batch.sources.get(sample.source as usize) else { return };
-        let counted = self.windows.add(Sample {
-            time: sample.event_time,
-            source,
-            input: sample.input,
-            series: SeriesKey {
-                connection: sample.connection,
-                prefix: sample.prefix,
-                statistic: sample.statistic,
-            },
-            rtt_us: sample.rtt_us,
-        });
-        if !counted {
-            self.late += 1;
-        }
-    }
-
     fn control(&mut self, control: &Control, batch: &EventBatch, log_time: Timestamp) {
         match control {
             Control::Registry { registry, settings } => {
                 self.enter(registry, settings.as_deref(), log_time);
             }
-            Control::Commit => {}
+            Control::Commit => self.tell_limits(),
             Control::Stale { collector, event_time: _ } => self.rib.stale_all(collector),
             Control::Tick { inputs, until } => {
                 self.write_rib(log_time);
-                self.windows.passed(inputs, *until, &mut self.closed);
+                self.windows.passed(inputs, *until, log_time, &mut self.closed);
                 self.write_windows();
             }
             Control::EndOfRib { .. } => self.detector.end_of_rib(),
@@ -284,6 +272,7 @@ impl Shard {
             self.rows.connections.extend(rows::connections(registry, log_time));
         }
         self.detector.begin(log_time);
+        self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
         self.registry = Some(Arc::clone(registry));
     }
 
@@ -334,8 +323,16 @@ impl Shard {
 
     fn write_windows(&mut self) {
         let Some(registry) = &self.registry else { return };
-        let latency = self.closed.drain(..).filter_map(|window| rows::latency(&window, registry));
-        self.rows.latency.extend(latency);
+        for window in self.closed.drain(..) {
+            let into = match (window.secs(), window.revision) {
+                (rollup::MINUTES_5, _) => &mut self.rows.latency_5m,
+                (rollup::HOUR, _) => &mut self.rows.latency_1h,
+                (rollup::DAY, _) => &mut self.rows.latency_1d,
+                (_, 0) => &mut self.rows.latency,
+                (_, _) => &mut self.rows.latency_revisions,
+            };
+            into.extend(rows::latency(window, &self.texts, registry));
+        }
     }
 }
 
@@ -376,82 +373,6 @@ impl<'a> PeerChange<'a> {
             reason: reason.as_ref(),
             prefixes_accepted: *prefixes_accepted,
         })
-    }
-}
-
-/// A route element with what its message says of it.
-struct Told<'a> {
-    route: RouteEvent,
-    message: MessageEvent,
-    header: &'a Arc<PeerHeader>,
-    source: &'a Text,
-    /// What is announced.
-    attributes: Option<&'a Arc<PathAttributes>>,
-}
-
-impl<'a> Told<'a> {
-    fn of(row: u32, batch: &'a EventBatch) -> Option<Self> {
-        let route = batch.routes.get(row)?;
-        let message = batch.message_of(&route)?;
-        let attributes = match route.action {
-            Action::Announce => batch.attributes_of(&message),
-            Action::Withdraw => None,
-        };
-        Some(Self {
-            route,
-            message,
-            header: batch.peers.get(message.peer as usize)?,
-            source: batch.sources.get(message.source as usize)?,
-            attributes,
-        })
-    }
-}
-
-fn route_row(
-    told: &Told<'_>,
-    received_time: Option<Timestamp>,
-    registry: &Registry,
-) -> RouteUpdateRow {
-    let Told { route, message, header, source, attributes } = told;
-    let touch = registry.touches(&header.routing_domain, &route.prefix).next();
-    let owner = touch
-        .filter(|touch| touch.relation != Relation::LessSpecific)
-        .and_then(|touch| registry.connection(touch.owner.connection));
-    let session = rows::session_of(registry, header);
-    RouteUpdateRow {
-        event_time: message.event_time,
-        received_time,
-        router_time: message.router_time,
-        source: Arc::clone(source),
-        source_offset: message.source_offset,
-        collector: Arc::clone(&header.collector),
-        router: header.router.clone(),
-        peer_asn: header.asn,
-        peer_ip: header.address,
-        session_role: session.and_then(|(_, role)| role),
-        rib_view: header.rib_view.as_str(),
-        is_snapshot: message.is_snapshot,
-        action: route.action.as_str(),
-        prefix: route.prefix,
-        prefix_first: route.prefix.first_octets(),
-        prefix_last: route.prefix.last_octets(),
-        path_id: route.path_id,
-        origin_asn: attributes.and_then(|a| a.as_path.origin()),
-        as_path: attributes.map(|a| a.as_path.asns().collect()),
-        as_path_text: attributes.map(|a| a.as_path.to_string().into()),
-        next_hop: attributes.and_then(|a| a.next_hop),
-        med: attributes.and_then(|a| a.med),
-        local_pref: attributes.and_then(|a| a.local_pref),
-        communities: attributes
-            .map(|a| a.communities.iter().map(|community| community.to_string().into()).collect()),
-        otc: attributes.and_then(|a| a.otc),
-        rpki_state: None,
-        aspa_state: None,
-        disposition: message.disposition.as_str(),
-        registered_prefix: touch.map(|touch| touch.owner.prefix),
-        relation: touch.map(|touch| touch.relation.as_str()),
-        connection: owner.map(|connection| connection.name.as_str().into()),
-        tenant: owner.map(|connection| connection.tenant.as_str().into()),
     }
 }
 

@@ -104,7 +104,12 @@ fn lists(record: &MrtRecord<'_>) -> Option<(bool, Vec<(usize, usize)>)> {
     Some((opened.has_path_ids, places))
 }
 
+/// A list that begins with a default route stays as it is: bgpkit-parser guesses path identifiers
+/// there, and for some permutations refuses the message (RFC 4271 §4.3 has prefixes of no bits).
 fn permute_list(mut list: &mut [u8], has_path_ids: bool, pass: u32) {
+    if list.first() == Some(&0) && !has_path_ids {
+        return;
+    }
     loop {
         if has_path_ids {
             list = list.get_mut(4..).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use schemas::batch::{
-    Content, Control, EventBatch, MessageEvent, RouteColumns, RouteEvent, SampleEvent,
+    Content, Control, EventBatch, MessageEvent, RouteColumns, RouteEvent, SampleEvent, SeriesEvent,
 };
 use schemas::bgp::PeerHeader;
 use schemas::log::LogError;
@@ -228,9 +228,23 @@ impl Place<'_> {
         self.building.batch.append_routes(log_time, message, writes, place);
     }
 
-    /// Places a sample.
-    pub fn sample(&mut self, sample: SampleEvent) -> Content {
-        Content::Sample(self.building.batch.samples.push(sample))
+    /// Names the batch among those of its partition: what was placed lies in this one only.
+    #[inline]
+    #[must_use]
+    pub const fn batch_number(&self) -> u32 {
+        self.building.attributes.batch
+    }
+
+    /// Places what samples share.
+    pub fn series(&mut self, series: SeriesEvent) -> u32 {
+        self.building.batch.series.push(series)
+    }
+
+    /// Appends a sample.
+    #[inline]
+    pub fn sample(&mut self, log_time: Timestamp, sample: SampleEvent) {
+        let row = self.building.batch.samples.push(sample);
+        self.building.batch.append(log_time, Content::Sample(row));
     }
 
     /// Places a control record.

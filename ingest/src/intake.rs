@@ -14,6 +14,7 @@ use schemas::time::Timestamp;
 
 use crate::attribute_table::AttributeTable;
 use crate::batcher::{Batcher, Outlet, Place};
+use crate::samples::Owners;
 use crate::session::interest::{Interest, Keep};
 use crate::session::{RouteSink, SessionEvent, UpdateView};
 
@@ -29,6 +30,8 @@ pub struct Intake<O> {
     shards: Vec<u32>,
     /// Elements of the message under way that are kept.
     elements: Vec<(Action, Prefix, Option<u32>)>,
+    /// Who counts samples, once there are any.
+    owners: Option<Arc<Owners>>,
 }
 
 impl<O: Outlet> Intake<O> {
@@ -43,7 +46,15 @@ impl<O: Outlet> Intake<O> {
             messages,
             shards: Vec::new(),
             elements: Vec::new(),
+            owners: None,
         }
+    }
+
+    /// Who counts samples under the registry in force.
+    pub fn owners(&mut self) -> Arc<Owners> {
+        let registry = self.interest.registry();
+        let owners = self.owners.get_or_insert_with(|| Arc::new(Owners::new(Arc::clone(registry))));
+        Arc::clone(owners)
     }
 
     /// The registry in force.
@@ -102,7 +113,7 @@ impl<O: Outlet> Intake<O> {
         update: &UpdateView<'_>,
         told: &Told<'_>,
     ) -> Result<Counts, LogError> {
-        let Self { batcher, interest, attributes, messages, shards, elements } = self;
+        let Self { batcher, interest, attributes, messages, shards, elements, .. } = self;
         elements.clear();
         let left = interest.sift(update, |action, prefix, path_id| {
             elements.push((action, prefix, path_id));

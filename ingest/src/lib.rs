@@ -2,7 +2,7 @@
 //!
 //! Three steps, three rooms: [`decode`] turns bytes into messages and keeps no state, [`session`]
 //! turns messages into what a peer said and does no IO, [`source`] touches the disk. [`log`] merges
-//! what they give into partitions; [`intake`] sifts it, [`batcher`] cuts it into batches.
+//! what they give into partitions; [`samples`] are round-trip times from any format to their owners; [`intake`] sifts it, [`batcher`] cuts it into batches.
 //! [`live`] is the intake of a running service. [`encode`] is the way back, for the simulator, the tests and the fuzzers.
 
 pub mod attribute_table;
@@ -12,5 +12,6 @@ pub mod encode;
 pub mod intake;
 pub mod live;
 pub mod log;
+pub mod samples;
 pub mod session;
 pub mod source;

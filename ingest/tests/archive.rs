@@ -27,6 +27,7 @@ fn replay(paths: &[PathBuf]) -> (Vec<String>, ArchiveReport) {
     let options = ArchiveOptions {
         inputs: paths.iter().map(|path| recognise(path).unwrap()).collect(),
         collectors: BTreeMap::new(),
+        mappings: BTreeMap::new(),
         registry: Arc::new(Registry::new(1, vec![], vec![]).unwrap()),
         keep: Keep::All,
         partitions: 2,

@@ -5,7 +5,10 @@
 //! the columns hold its index. Control records stand between them in the order in which they count.
 //! What follows each other and is of one kind and one log time is one [`Run`].
 
+mod account;
+
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,8 @@ use crate::registry::{ConnectionId, Registry};
 use crate::sample::Statistic;
 use crate::tables::Text;
 use crate::time::Timestamp;
+
+pub use account::Account;
 
 /// Declares a row and the columns in which its kind lies: one vector a field, so that a fold reads
 /// what it needs and a column becomes an Arrow array without a copy.
@@ -170,24 +175,34 @@ columns! {
 }
 
 columns! {
-    /// One sample, matched to its owners by ingest.
+    /// What samples share: they count for one connection, on one prefix, from one source.
+    pub struct SeriesEvent;
+    /// Series in columns.
+    pub struct SeriesColumns {
+        /// Connection that counts the samples.
+        pub connection: ConnectionId,
+        /// Registered prefix that they fall into.
+        pub prefix: Prefix,
+        /// Index of [`EventBatch::sources`]: who measured.
+        pub source: u32,
+        /// Input they came from: windows close by the progress of inputs.
+        pub input: u32,
+        /// What the values are.
+        pub statistic: Statistic,
+    }
+}
+
+columns! {
+    /// One sample, matched to its owner by ingest.
     pub struct SampleEvent;
     /// Samples in columns.
     pub struct SampleColumns {
         /// When it was sent.
         pub event_time: Timestamp,
-        /// Connection that counts it.
-        pub connection: ConnectionId,
-        /// Registered prefix that it falls into.
-        pub prefix: Prefix,
-        /// Index of [`EventBatch::sources`]: who measured.
-        pub source: u32,
-        /// Input it came from: windows close by the progress of inputs.
-        pub input: u32,
+        /// Row of [`EventBatch::series`].
+        pub series: u32,
         /// Round trip in microseconds; none for a lost probe.
-        pub rtt_us: Option<u32>,
-        /// What the value is.
-        pub statistic: Statistic,
+        pub rtt_us: Option<NonZeroU32>,
     }
 }
 
@@ -224,27 +239,6 @@ impl PeerState {
             Self::Other(_) => "unknown",
         }
     }
-}
-
-/// Counts of one range of an input, as `ledger` writes them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// First record.
-    pub first_offset: u64,
-    /// Last record.
-    pub last_offset: u64,
-    /// Elements or samples read, refused records too.
-    pub read: u64,
-    /// Became part of the log.
-    pub accepted: u64,
-    /// Touch nothing that is registered.
-    pub unmatched: u64,
-    /// A time or a value that cannot be.
-    pub quarantined: u64,
-    /// Could not be read.
-    pub refused: u64,
-    /// Reasons with their counts.
-    pub reasons: Vec<(String, u64)>,
 }
 
 /// A record that is neither route nor sample.
@@ -345,6 +339,8 @@ pub struct EventBatch {
     pub messages: MessageColumns,
     /// Route elements.
     pub routes: RouteColumns,
+    /// What samples share.
+    pub series: SeriesColumns,
     /// Samples.
     pub samples: SampleColumns,
     /// Control records.
@@ -371,6 +367,8 @@ impl EventBatch {
             messages: MessageColumns::with_capacity(self.messages.len()),
             routes: RouteColumns::with_capacity(self.routes.len()),
             attributes: Vec::with_capacity(self.attributes.len()),
+            series: SeriesColumns::with_capacity(self.series.len()),
+            samples: SampleColumns::with_capacity(self.samples.len()),
             ..Self::starting(self.partition, self.end_offset(), self.is_live)
         }
     }
@@ -445,6 +443,18 @@ impl EventBatch {
         let count = index(rows - first);
         if count > 0 {
             self.append_run(Run { log_time, first: Content::Route(index(first)), count });
+        }
+    }
+
+    /// Appends samples of one log time: `place` puts them into the columns, of equal lengths.
+    #[inline]
+    pub fn append_samples(&mut self, log_time: Timestamp, place: impl FnOnce(&mut SampleColumns)) {
+        let first = self.samples.len();
+        place(&mut self.samples);
+        let index = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let count = index(self.samples.len() - first);
+        if count > 0 {
+            self.append_run(Run { log_time, first: Content::Sample(index(first)), count });
         }
     }
 

@@ -6,6 +6,7 @@
 //! checksum. A byte at the front counts the version of all of this.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -22,7 +23,7 @@ use arrow::ipc::{MetadataVersion, reader::read_record_batch, root_as_message};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{
-    Action, Content, Control, EventBatch, MessageEvent, RouteEvent, Run, SampleEvent,
+    Action, Content, Control, EventBatch, MessageEvent, RouteEvent, Run, SeriesEvent,
 };
 use crate::bgp::{Disposition, Family, PathAttributes, PeerHeader, Prefix};
 use crate::sample::Statistic;
@@ -30,7 +31,7 @@ use crate::tables::Text;
 use crate::time::Timestamp;
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are no batch.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,7 @@ enum Part {
     Routes = 3,
     Samples = 4,
     Shared = 5,
+    Series = 6,
 }
 
 /// What is not columns: borrowed to be written, owned when read.
@@ -128,17 +130,23 @@ static ROUTES: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
-static SAMPLES: LazyLock<SchemaRef> = LazyLock::new(|| {
+static SERIES: LazyLock<SchemaRef> = LazyLock::new(|| {
     schema(&[
-        ("event_time", DataType::Int64, false),
         ("connection", DataType::UInt32, false),
         ("prefix_first", DataType::FixedSizeBinary(16), false),
         ("prefix_length", DataType::UInt8, false),
         ("is_ipv4", DataType::Boolean, false),
         ("source", DataType::UInt32, false),
         ("input", DataType::UInt32, false),
-        ("rtt_us", DataType::UInt32, true),
         ("statistic", DataType::UInt8, false),
+    ])
+});
+
+static SAMPLES: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(&[
+        ("event_time", DataType::Int64, false),
+        ("series", DataType::UInt32, false),
+        ("rtt_us", DataType::UInt32, true),
     ])
 });
 
@@ -154,6 +162,7 @@ pub fn encode(batch: &EventBatch, out: &mut Vec<u8>) -> Result<(), BatchError> {
     table(Part::Runs, runs(batch)?, out)?;
     table(Part::Messages, messages(batch)?, out)?;
     table(Part::Routes, routes(batch)?, out)?;
+    table(Part::Series, series(batch)?, out)?;
     table(Part::Samples, samples(batch)?, out)?;
     let shared = postcard::to_stdvec(&SharedRef {
         controls: &batch.controls,
@@ -254,19 +263,27 @@ fn routes(batch: &EventBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(Arc::clone(&ROUTES), columns)
 }
 
-fn samples(batch: &EventBatch) -> Result<RecordBatch, ArrowError> {
-    let all = &batch.samples;
+fn series(batch: &EventBatch) -> Result<RecordBatch, ArrowError> {
+    let all = &batch.series;
     let [first, length, is_ipv4] = prefixes(&all.prefix)?;
     let columns = vec![
-        column::<Int64Type>(all.event_time.iter().map(|time| time.0)),
         column::<UInt32Type>(all.connection.iter().copied()),
         first,
         length,
         is_ipv4,
         column::<UInt32Type>(all.source.iter().copied()),
         column::<UInt32Type>(all.input.iter().copied()),
-        nullable::<UInt32Type>(all.rtt_us.iter().copied()),
         column::<UInt8Type>(all.statistic.iter().map(|statistic| *statistic as u8)),
+    ];
+    RecordBatch::try_new(Arc::clone(&SERIES), columns)
+}
+
+fn samples(batch: &EventBatch) -> Result<RecordBatch, ArrowError> {
+    let all = &batch.samples;
+    let columns = vec![
+        column::<Int64Type>(all.event_time.iter().map(|time| time.0)),
+        column::<UInt32Type>(all.series.iter().copied()),
+        nullable::<UInt32Type>(all.rtt_us.iter().map(|rtt| rtt.map(NonZeroU32::get))),
     ];
     RecordBatch::try_new(Arc::clone(&SAMPLES), columns)
 }
@@ -303,6 +320,7 @@ pub fn decode(bytes: &[u8]) -> Result<EventBatch, BatchError> {
             2 => read_messages(&read(&MESSAGES, head, body)?, &mut batch)?,
             3 => read_routes(&read(&ROUTES, head, body)?, &mut batch)?,
             4 => read_samples(&read(&SAMPLES, head, body)?, &mut batch)?,
+            6 => read_series(&read(&SERIES, head, body)?, &mut batch)?,
             5 => {
                 let shared: Shared = postcard::from_bytes(body)?;
                 batch.controls = shared.controls;
@@ -415,18 +433,15 @@ fn read_routes(rows: &RecordBatch, batch: &mut EventBatch) -> Result<(), BatchEr
     Ok(())
 }
 
-fn read_samples(rows: &RecordBatch, batch: &mut EventBatch) -> Result<(), BatchError> {
-    let (times, owners) = (numbers::<Int64Type>(rows, 0)?, numbers::<UInt32Type>(rows, 1)?);
-    let (sources, inputs) = (numbers::<UInt32Type>(rows, 5)?, numbers::<UInt32Type>(rows, 6)?);
-    let (rtts, statistics) = (numbers::<UInt32Type>(rows, 7)?, numbers::<UInt8Type>(rows, 8)?);
-    for (row, prefix) in read_prefixes(rows, 2)?.into_iter().enumerate() {
-        batch.samples.push(SampleEvent {
-            event_time: Timestamp(times.value(row)),
+fn read_series(rows: &RecordBatch, batch: &mut EventBatch) -> Result<(), BatchError> {
+    let (owners, statistics) = (numbers::<UInt32Type>(rows, 0)?, numbers::<UInt8Type>(rows, 6)?);
+    let (sources, inputs) = (numbers::<UInt32Type>(rows, 4)?, numbers::<UInt32Type>(rows, 5)?);
+    for (row, prefix) in read_prefixes(rows, 1)?.into_iter().enumerate() {
+        batch.series.push(SeriesEvent {
             connection: owners.value(row),
             prefix,
             source: sources.value(row),
             input: inputs.value(row),
-            rtt_us: optional(rtts, row),
             statistic: match statistics.value(row) {
                 0 => Statistic::Sample,
                 1 => Statistic::Min,
@@ -436,6 +451,16 @@ fn read_samples(rows: &RecordBatch, batch: &mut EventBatch) -> Result<(), BatchE
             },
         });
     }
+    Ok(())
+}
+
+fn read_samples(rows: &RecordBatch, batch: &mut EventBatch) -> Result<(), BatchError> {
+    let (times, series) = (numbers::<Int64Type>(rows, 0)?, numbers::<UInt32Type>(rows, 1)?);
+    let rtts = numbers::<UInt32Type>(rows, 2)?;
+    let all = &mut batch.samples;
+    all.event_time.extend(times.values().iter().map(|time| Timestamp(*time)));
+    all.series.extend_from_slice(series.values());
+    all.rtt_us.extend(rtts.iter().map(|rtt| rtt.and_then(NonZeroU32::new)));
     Ok(())
 }
 

@@ -233,6 +233,11 @@ impl Registry {
         Domain { registry: self, owners: self.owners.get(name) }
     }
 
+    /// All routing domains with what is registered in them.
+    pub fn domains(&self) -> impl Iterator<Item = (&str, &PrefixMap<Vec<ConnectionId>>)> {
+        self.owners.iter().map(|(name, owners)| (name.as_str(), owners))
+    }
+
     /// Every registration that a prefix of a routing domain touches: see [`Domain::touches`].
     pub fn touches(&self, domain: &str, prefix: &Prefix) -> impl Iterator<Item = Touch> + use<'_> {
         self.domain(domain).touches(prefix)
@@ -248,16 +253,6 @@ impl Registry {
     #[must_use]
     pub fn owners_of(&self, domain: &str, address: IpAddr) -> Option<(Prefix, &[ConnectionId])> {
         self.domain(domain).owners_of_prefix(&Prefix::of(address, u8::MAX))
-    }
-
-    /// The owners of the longest registered prefix that covers `prefix`.
-    #[must_use]
-    pub fn owners_of_prefix(
-        &self,
-        domain: &str,
-        prefix: &Prefix,
-    ) -> Option<(Prefix, &[ConnectionId])> {
-        self.domain(domain).owners_of_prefix(prefix)
     }
 
     /// The shard of a connection.

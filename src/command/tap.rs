@@ -158,11 +158,12 @@ fn route(batch: &EventBatch, row: u32, filter: &Filter, format: Format) -> Optio
 
 fn sample(batch: &EventBatch, row: u32, filter: &Filter, format: Format) -> Option<String> {
     let sample = batch.samples.get(row)?;
-    let source = batch.sources.get(sample.source as usize)?;
-    if !filter.wants(&filter.domain, &sample.prefix) {
+    let series = batch.series.get(sample.series)?;
+    let source = batch.sources.get(series.source as usize)?;
+    if !filter.wants(&filter.domain, &series.prefix) {
         return None;
     }
-    let (time, prefix) = (sample.event_time, sample.prefix);
+    let (time, prefix) = (sample.event_time, series.prefix);
     Some(match (format, sample.rtt_us) {
         (Format::Text, Some(rtt_us)) => format!("{time} rtt {prefix} {source} {rtt_us} us"),
         (Format::Text, None) => format!("{time} lost {prefix} {source}"),

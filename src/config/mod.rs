@@ -16,6 +16,7 @@ use std::sync::Arc;
 use analytics::detect::DetectOptions;
 use analytics::lake::identity::sha256_hex;
 use analytics::latency::window::LatencyOptions;
+use ingest::decode::mapping::Mapping;
 use ingest::session::interest::Keep;
 use schemas::connection::{Connection, WatchedAs};
 use schemas::registry::Registry;
@@ -230,6 +231,13 @@ impl Config {
             "detect": &self.detect,
         });
         sha256_hex(settings.to_string().as_bytes())
+    }
+
+    /// How samples of another form are read out of a file of that name, if a `[source.*]` says so.
+    #[must_use]
+    pub fn mapping_of(&self, file_name: &str) -> Option<&Mapping> {
+        let files = self.sources.values().filter_map(Source::files);
+        files.filter(|source| source.matches(file_name)).find_map(|source| source.fields.as_ref())
     }
 
     /// The collector of a file by its name, if a `[source.*]` gives one.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ingest::decode::mapping::Mapping;
 use ingest::source::bmp_listener::BmpListener;
 use ingest::source::folder::FollowedFolder;
 use ingest::source::kafka::KafkaTopics;
@@ -55,8 +56,8 @@ impl Source {
             Self::BmpListener(BmpListener { collector, vrfs, .. }) => {
                 json!({ "kind": "bmp_listener", "collector": collector, "vrfs": vrfs })
             }
-            Self::Folder(FollowedFolder { collector, vrfs, .. }) => {
-                json!({ "kind": "folder", "collector": collector, "vrfs": vrfs })
+            Self::Folder(FollowedFolder { collector, vrfs, fields, .. }) => {
+                json!({ "kind": "folder", "collector": collector, "vrfs": vrfs, "fields": fields })
             }
             Self::Kafka(KafkaTopics { collector, vrfs, format, collector_asn, .. }) => json!({
                 "kind": "kafka", "collector": collector, "vrfs": vrfs, "format": format,
@@ -150,6 +151,9 @@ pub struct FileSource {
     /// Collector that wrote them; two files of one collector share its peers.
     #[serde(default)]
     pub collector: Option<String>,
+    /// Where in their records samples of another form lie.
+    #[serde(default)]
+    pub fields: Option<Mapping>,
 }
 
 impl FileSource {
@@ -169,7 +173,7 @@ impl FileSource {
         } else if self.files.contains('/') {
             Err("files is a name without folders, such as \"rrc00.*\"")
         } else {
-            Ok(())
+            self.fields.as_ref().map_or(Ok(()), Mapping::check)
         }
     }
 }

@@ -26,6 +26,7 @@ tail_idle_secs | number | 3600 | a growing file that did not grow for this long 
 tails_max | number | 64 | growing files held open at once; others are read when they have settled
 collector | text | NAME | collector that rows name
 vrfs | list of tables | none | as for `bmp_listener`, for files of BMP
+fields | table | none | where in their records samples of another form lie, see [RTT samples](../guide/rtt.md): `time`, `ip` or `prefix`, `rtt`, `unit` (`ns`, `us`, `ms`, `s`), `source` or `source_name`, `connection`, `statistic` (`sample`, `min`, `srtt`, `avg`), `records`
 "#;
 
 pub(super) const KAFKA: &str = r#"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ingest::live::{Format, InputSettings, positions_of};
+use ingest::live::{FileOptions, Format, InputSettings, positions_of};
 use ingest::log::embedded::Recovered;
 use ingest::session::BmpOptions;
 use ingest::session::bmp::RoutingDomains;
@@ -126,7 +126,8 @@ impl Sources {
 
     fn folder(&mut self, source: &Source, start: Start<'_>) -> Result<(), RunError> {
         let Source::Folder(folder) = source else { return Ok(()) };
-        let options = BmpOptions { domains: domains(&folder.vrfs), ..BmpOptions::default() };
+        let bmp = BmpOptions { domains: domains(&folder.vrfs), ..BmpOptions::default() };
+        let options = FileOptions { bmp, mapping: folder.fields.clone().map(Arc::new) };
         let (_, files) = positions_of(&start.recovered.positions, start.name);
         let source = FolderSource::new(folder.clone(), files, 0);
         let rules = start.config.clone();

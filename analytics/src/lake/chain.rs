@@ -96,7 +96,7 @@ impl<R: Row> Chain<R> {
             end: position.end,
         };
         let table = self.table.name;
-        let bytes = encode(&mut self.rows, &self.schema, &span)
+        let bytes = encode(&self.rows, &self.schema, &span)
             .map_err(|error| LakeError::Encode { table, error })?;
         let opened = self.opened.take().unwrap_or(position.time);
         let key = file_key(table, &self.log, self.partition, self.start, opened);

@@ -33,12 +33,14 @@ pub struct Span {
 /// # Errors
 /// [`ParquetError`] if Parquet refuses the rows.
 pub fn encode<R: Row>(
-    rows: &mut [R],
+    rows: &[R],
     schema: &SchemaRef,
     span: &Span,
 ) -> Result<Vec<u8>, ParquetError> {
-    rows.sort_by(Row::order);
-    let batch = R::batch(rows, Arc::clone(schema))?;
+    // Sorted by reference: a row is hundreds of bytes.
+    let mut rows: Vec<&R> = rows.iter().collect();
+    rows.sort_by(|left, right| left.order(right));
+    let batch = R::batch(&rows, Arc::clone(schema))?;
     write(&batch, properties(span)?)
 }
 

@@ -115,7 +115,7 @@ fn write<R: Row>(lake: &Path, table: Table, file: &str, rows: &[R]) {
     create_dir_all(&folder).unwrap();
     let file = File::create(folder.join(file)).unwrap();
     let mut writer = ArrowWriter::try_new(file, table.schema(), None).unwrap();
-    writer.write(&R::batch(rows, table.schema()).unwrap()).unwrap();
+    writer.write(&R::batch(&rows.iter().collect::<Vec<_>>(), table.schema()).unwrap()).unwrap();
     writer.close().unwrap();
 }
 

@@ -7,10 +7,12 @@
 //! Which peer a message belongs to, and whether its lists carry path identifiers, is a matter of
 //! memory: see [`crate::session`]. What is decoded and what is not: `docs/reference/formats.md`.
 
+pub mod atlas;
 pub mod bgp;
 pub mod bmp;
 pub mod bmp_stats;
 pub mod cursor;
+pub mod mapping;
 pub mod mrt;
 pub mod openbmp;
 pub mod packet;

@@ -5,20 +5,21 @@
 
 use std::sync::Arc;
 
-use schemas::batch::SampleEvent;
+use bytes::Bytes;
 use schemas::log::LogError;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::stream::{Step, refused};
+use super::stream::{FileOptions, Step, refused};
 use crate::batcher::Outlet;
+use crate::decode::mapping::Mapping;
 use crate::decode::mrt::{Frame, frame, resync};
+use crate::samples::{self, Body, Collector, RttFormat, Scope};
 use crate::session::mrt::{MrtSession, MrtState};
 use crate::session::ris_live::RisSession;
 use crate::session::{BmpOptions, BmpSession};
 use crate::source::discover::{FileKind, kind_of};
-use crate::source::rtt_file::{self, RttFormat};
 
 /// Plain bytes by which a file is told.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -31,6 +32,8 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 pub(super) struct FileStream {
     collector: Text,
     options: BmpOptions,
+    /// Where samples of another form lie.
+    mapping: Option<Arc<Mapping>>,
     buffer: Vec<u8>,
     content: Content,
     /// Latest event time seen of its samples.
@@ -56,7 +59,8 @@ enum Saved {
 }
 
 impl FileStream {
-    pub(super) fn new(collector: Text, options: &BmpOptions, state: &[u8]) -> Self {
+    pub(super) fn new(collector: Text, options: FileOptions, state: &[u8]) -> Self {
+        let FileOptions { bmp, mapping } = options;
         let content = match postcard::from_bytes(state) {
             Ok(Saved::Mrt(state)) => {
                 Content::Mrt(Box::new(MrtSession::restored(Arc::clone(&collector), &state)))
@@ -65,7 +69,8 @@ impl FileStream {
         };
         Self {
             collector,
-            options: BmpOptions { restarts_on_initiation: true, ..options.clone() },
+            mapping,
+            options: BmpOptions { restarts_on_initiation: true, ..bmp },
             buffer: Vec::new(),
             content,
             latest: None,
@@ -120,7 +125,11 @@ impl FileStream {
     fn recognise(&mut self) {
         let head = self.buffer.get(..HEAD_BYTES).unwrap_or(&self.buffer);
         let collector = Arc::clone(&self.collector);
-        self.content = match kind_of(head) {
+        let kind = match &self.mapping {
+            Some(_) => Some(FileKind::Rtt(RttFormat::of_mapped(head))),
+            None => kind_of(head),
+        };
+        self.content = match kind {
             Some(FileKind::Mrt { .. }) => Content::Mrt(Box::new(MrtSession::new(collector))),
             Some(FileKind::Bmp) => {
                 Content::Bmp(Box::new(BmpSession::new(collector, "file", self.options.clone())))
@@ -269,43 +278,22 @@ impl FileStream {
         if !is_end {
             return Ok(0);
         }
-        let registry = Arc::clone(step.intake.registry());
-        let file = match rtt_file::read(buffer, format, &registry) {
-            Ok(file) => file,
+        let owners = step.intake.owners();
+        let scope = Scope { now: Some(step.now), tenant: None };
+        let body = Body::Bytes(Bytes::copy_from_slice(buffer));
+        let mapping = self.mapping.as_deref();
+        let set = match samples::read(body, format, mapping, Collector::new(&owners, scope)) {
+            Ok(set) => set,
             Err(error) => {
                 self.note(|| error.to_string());
                 step.refuse(1);
                 return Ok(buffer.len());
             }
         };
-        self.problem = self.problem.take().or(file.damage).or(file.refusals.into_iter().next());
-        self.latest = file.latest;
-        step.account.read += file.account.read;
-        step.account.accepted += file.account.accepted;
-        step.account.unmatched += file.account.unmatched;
-        step.account.quarantined += file.account.quarantined;
-        step.account.refused += file.account.refused;
-        *step.next_offset += file.account.read;
-        let partitions = step.intake.batcher.partitions();
-        for row in &file.rows {
-            let Some((prefix, owners)) = file.owners.get(row.owners as usize) else { continue };
-            let Some(source) = file.sources.get(row.source as usize) else { continue };
-            for connection in owners {
-                let partition = registry.shard(*connection, partitions);
-                step.intake.batcher.append(partition, step.now, |place| {
-                    let sample = SampleEvent {
-                        event_time: row.time,
-                        connection: *connection,
-                        prefix: *prefix,
-                        source: place.source(source),
-                        input: step.input,
-                        rtt_us: row.rtt_us,
-                        statistic: row.statistic,
-                    };
-                    place.sample(sample)
-                })?;
-            }
-        }
+        let told = set.damage.iter().chain(&set.refusals).next().cloned();
+        self.problem = self.problem.take().or(told);
+        self.latest = set.latest;
+        step.samples(set)?;
         Ok(buffer.len())
     }
 }

@@ -33,7 +33,7 @@ use crate::source::live::Arrival;
 
 pub use inputs::{CollectorOf, InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
-pub use stream::Format;
+pub use stream::{FileOptions, Format};
 
 /// Bytes of arrivals taken into one append at most.
 const ROUND_BYTES_MAX: usize = 4 << 20;

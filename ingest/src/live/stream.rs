@@ -10,7 +10,9 @@ use schemas::time::Timestamp;
 
 use super::file::FileStream;
 use crate::batcher::Outlet;
+use crate::decode::mapping::Mapping;
 use crate::intake::Intake;
+use crate::samples::{SampleFeed, SampleSet};
 use crate::session::openbmp::OpenBmpSession;
 use crate::session::ris_live::RisSession;
 use crate::session::{BmpOptions, BmpSession, RouteSink as _, SessionEvent};
@@ -25,7 +27,16 @@ pub enum Format {
     /// RIS Live messages.
     RisLive,
     /// Files, told by their content, a stream a file.
-    Files(BmpOptions),
+    Files(FileOptions),
+}
+
+/// How files are read.
+#[derive(Clone, Default)]
+pub struct FileOptions {
+    /// Those of BMP streams.
+    pub bmp: BmpOptions,
+    /// Where samples of another form lie.
+    pub mapping: Option<Arc<Mapping>>,
 }
 
 /// The session of one stream.
@@ -69,7 +80,8 @@ impl Session {
             }
             Format::RisLive => Self::RisLive(Box::default()),
             Format::Files(options) => {
-                Self::File(Box::new(FileStream::new(Arc::clone(collector), options, state)))
+                let collector = Arc::clone(collector);
+                Self::File(Box::new(FileStream::new(collector, options.clone(), state)))
             }
         }
     }
@@ -164,6 +176,18 @@ impl Session {
             // A router tells its table anew, RIS Live begins anew.
             Self::Bmp(_) | Self::RisLive(_) => Vec::new(),
         }
+    }
+}
+
+impl<O: Outlet> Step<'_, O> {
+    /// Appends samples that arrived together, and counts what became of all that were read.
+    pub(super) fn samples(&mut self, set: SampleSet) -> Result<(), LogError> {
+        self.account.take(&set.account);
+        *self.next_offset += set.account.read;
+        let registry = Arc::clone(self.intake.registry());
+        let batcher = &mut self.intake.batcher;
+        let mut feed = SampleFeed::new(set, self.input, &registry, batcher.partitions());
+        feed.append_all(self.now, batcher)
     }
 }
 

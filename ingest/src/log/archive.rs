@@ -6,6 +6,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::fs::File;
+use std::io::{Read, Seek as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -20,13 +23,14 @@ pub use super::input::InputReport;
 use super::input::{ARCHIVE_INPUT, MrtInput, RttInput};
 use super::stream_input::StreamInput;
 use crate::batcher::{Batcher, Outlet};
+use crate::decode::mapping::Mapping;
 use crate::intake::Intake;
+use crate::samples::{self, Body, Collector, Owners, SampleFeed, Scope};
 use crate::session::bmp::BmpOptions;
 use crate::session::interest::Keep;
 use crate::source::discover::{FileKind, Found};
 use crate::source::elements::Elements;
-use crate::source::open::open;
-use crate::source::rtt_file;
+use crate::source::open::{Compression, fill, open};
 
 /// Batches that may wait for a fold.
 const BATCHES_WAITING_MAX: usize = 8;
@@ -38,6 +42,8 @@ pub struct ArchiveOptions {
     pub inputs: Vec<Found>,
     /// Collector of each file by its name; `archive` where none is given.
     pub collectors: BTreeMap<String, String>,
+    /// Where the samples of a file of another form lie, by its name.
+    pub mappings: BTreeMap<String, Mapping>,
     /// What is ours.
     pub registry: Arc<Registry>,
     /// Which routes are kept.
@@ -190,9 +196,10 @@ impl Input {
 impl Merge {
     fn open(options: &ArchiveOptions) -> Result<Self, LogError> {
         let names = source_names(&options.inputs);
+        let owners = Owners::new(Arc::clone(&options.registry));
         let mut ranked = Vec::with_capacity(options.inputs.len());
         for (found, name) in options.inputs.iter().zip(names) {
-            let (input, is_rib) = open_input(found, name, options)?;
+            let (input, is_rib) = open_input(found, name, options, &owners)?;
             ranked.push((input.first_time(), found.content_hash, is_rib, input));
         }
         ranked.sort_by_key(|(first, content_hash, ..)| (*first, *content_hash));
@@ -231,7 +238,7 @@ impl Merge {
                 match &mut input {
                     Input::Mrt(input) => input.append(&mut intake)?,
                     Input::Stream(input) => input.append(&mut intake)?,
-                    Input::Rtt(input) => input.append(&self.registry, &mut intake.batcher)?,
+                    Input::Rtt(input) => input.append(&mut intake.batcher)?,
                 }
                 records += 1;
                 if records % 65_536 == 0 {
@@ -287,10 +294,23 @@ impl Merge {
     }
 }
 
+/// A file of samples, where it lies if it is not compressed.
+fn samples_of(path: &Path, reader: Box<dyn Read + Send>) -> std::io::Result<Body> {
+    let mut file = File::open(path)?;
+    let mut head = [0; 8];
+    let bytes = fill(&mut file, &mut head)?;
+    if Compression::of(head.get(..bytes).unwrap_or_default()) != Compression::None {
+        return Ok(Body::Stream(reader));
+    }
+    file.rewind()?;
+    Ok(Body::File(file))
+}
+
 fn open_input(
     found: &Found,
     name: Text,
     options: &ArchiveOptions,
+    owners: &Owners,
 ) -> Result<(Input, bool), LogError> {
     let input_error =
         |error| LogError::Input { source_name: found.path.display().to_string(), error };
@@ -311,9 +331,14 @@ fn open_input(
             Ok((Input::Stream(Box::new(StreamInput::new(name, elements))), false))
         }
         FileKind::Rtt(format) => {
-            let file = rtt_file::read(reader, format, &options.registry)
+            let body = samples_of(&found.path, reader).map_err(input_error)?;
+            let collector = Collector::new(owners, Scope::default());
+            let mapping = options.mappings.get(&found.name);
+            let set = samples::read(body, format, mapping, collector)
                 .map_err(|error| input_error(std::io::Error::other(error)))?;
-            Ok((Input::Rtt(Box::new(RttInput::new(name, file))), false))
+            let feed =
+                SampleFeed::new(set, ARCHIVE_INPUT, &options.registry, options.partitions.max(1));
+            Ok((Input::Rtt(Box::new(RttInput::new(name, feed))), false))
         }
     }
 }

@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use schemas::batch::{Account, Control, SampleEvent};
+use schemas::batch::{Account, Control};
 use schemas::log::LogError;
-use schemas::registry::Registry;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use crate::batcher::{Batcher, Outlet};
 use crate::intake::Intake;
+use crate::samples::SampleFeed;
 use crate::session::mrt::MrtSession;
 use crate::source::mrt_file::{Damage, MrtStream};
-use crate::source::rtt_file::RttFile;
 
 /// The number of the archive among the inputs of its log: windows close by its progress.
 pub(super) const ARCHIVE_INPUT: u32 = 0;
@@ -177,54 +176,29 @@ impl MrtInput {
     }
 }
 
-/// An RTT file being read: its rows lie sorted in memory.
+/// A file of samples: read whole, and appended second by second.
 pub(super) struct RttInput {
     source: Text,
-    file: RttFile,
-    next: usize,
+    feed: SampleFeed,
 }
 
 impl RttInput {
-    pub(super) const fn new(source: Text, file: RttFile) -> Self {
-        Self { source, file, next: 0 }
+    pub(super) const fn new(source: Text, feed: SampleFeed) -> Self {
+        Self { source, feed }
     }
 
     pub(super) fn next_time(&self) -> Option<Timestamp> {
-        self.file.rows.get(self.next).map(|row| row.time)
+        self.feed.next_second()
     }
 
     /// The time that ranks a file without a matched sample.
     pub(super) const fn latest(&self) -> Option<Timestamp> {
-        self.file.latest
+        self.feed.set.latest
     }
 
-    pub(super) fn append<O: Outlet>(
-        &mut self,
-        registry: &Registry,
-        batcher: &mut Batcher<O>,
-    ) -> Result<(), LogError> {
-        let Some(row) = self.file.rows.get(self.next) else { return Ok(()) };
-        self.next += 1;
-        let Some((prefix, owners)) = self.file.owners.get(row.owners as usize) else {
-            return Ok(());
-        };
-        let Some(source) = self.file.sources.get(row.source as usize) else { return Ok(()) };
-        let partitions = batcher.partitions();
-        for connection in owners {
-            batcher.append(registry.shard(*connection, partitions), row.time, |place| {
-                let sample = SampleEvent {
-                    event_time: row.time,
-                    connection: *connection,
-                    prefix: *prefix,
-                    source: place.source(source),
-                    input: ARCHIVE_INPUT,
-                    rtt_us: row.rtt_us,
-                    statistic: row.statistic,
-                };
-                place.sample(sample)
-            })?;
-        }
-        Ok(())
+    /// Appends the samples of the next second.
+    pub(super) fn append<O: Outlet>(&mut self, batcher: &mut Batcher<O>) -> Result<(), LogError> {
+        self.feed.append_second(batcher)
     }
 
     pub(super) fn close<O: Outlet>(
@@ -232,8 +206,9 @@ impl RttInput {
         now: Timestamp,
         batcher: &mut Batcher<O>,
     ) -> Result<InputReport, LogError> {
-        let damage = self.file.damage.into_iter().chain(self.file.refusals).collect();
-        report(self.source, self.file.account, damage, now, batcher)
+        let set = self.feed.set;
+        let damage = set.damage.into_iter().chain(set.refusals).collect();
+        report(self.source, set.account, damage, now, batcher)
     }
 }
 

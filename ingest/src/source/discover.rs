@@ -8,9 +8,9 @@ use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::open::{fill, open};
-use super::rtt_file::RttFormat;
 use crate::decode::mrt::{self, Frame};
 use crate::decode::{bmp, openbmp};
+use crate::samples::RttFormat;
 
 /// Plain bytes by which a file is recognised.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -71,8 +71,9 @@ pub enum DiscoverError {
     },
     /// Nothing known.
     #[error(
-        "{path}: no MRT, BMP, OpenBMP, pcap, RIS Live or RTT samples (JSON lines with \"time\", or CSV with a header that \
-         names time, ip, rtt_us or rtt_ms, source)",
+        "{path}: no MRT, BMP, OpenBMP, pcap, RIS Live or RTT samples (JSON with \"time\", CSV with a \
+         header that names time, ip, rtt_us or rtt_ms, source, Parquet, Arrow IPC, RIPE Atlas results; for \
+         other forms give a [source.NAME] with files and fields)",
         path = path.display()
     )]
     Unknown {
@@ -132,19 +133,37 @@ pub fn recognise(path: &Path) -> Result<Found, DiscoverError> {
     Ok(Found { path: path.to_owned(), name, kind, content_hash })
 }
 
+/// A file of samples that a mapping reads, whatever stands in it.
+///
+/// # Errors
+/// [`DiscoverError`] if it cannot be read or is empty.
+pub fn recognise_mapped(path: &Path) -> Result<Found, DiscoverError> {
+    let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
+    let head = head_of(path)?;
+    let kind = FileKind::Rtt(RttFormat::of_mapped(&head));
+    let content_hash = hash(path).map_err(io_error)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Found { path: path.to_owned(), name, kind, content_hash })
+}
+
 /// What a file holds, told by its first bytes.
 ///
 /// # Errors
 /// [`DiscoverError`] if it cannot be read or holds nothing known.
 pub fn kind(path: &Path) -> Result<FileKind, DiscoverError> {
+    kind_of(&head_of(path)?).ok_or_else(|| DiscoverError::Unknown { path: path.to_owned() })
+}
+
+/// The first plain bytes of a file that has any.
+fn head_of(path: &Path) -> Result<Vec<u8>, DiscoverError> {
     let io_error = |error| DiscoverError::Io { path: path.to_owned(), error };
     let mut head = vec![0; HEAD_BYTES];
     let bytes = open(path).and_then(|mut reader| fill(&mut reader, &mut head)).map_err(io_error)?;
     head.truncate(bytes);
-    if head.is_empty() {
-        return Err(DiscoverError::Empty { path: path.to_owned() });
+    match head.is_empty() {
+        true => Err(DiscoverError::Empty { path: path.to_owned() }),
+        false => Ok(head),
     }
-    kind_of(&head).ok_or_else(|| DiscoverError::Unknown { path: path.to_owned() })
 }
 
 /// What a file that begins so holds; none if nothing known does.
@@ -155,7 +174,7 @@ pub fn kind_of(head: &[u8]) -> Option<FileKind> {
         .or_else(|| is_bmp(head).then_some(FileKind::Bmp))
         .or_else(|| mrt_kind(head))
         .or_else(|| ris_kind(head))
-        .or_else(|| rtt_kind(head))
+        .or_else(|| RttFormat::of(head).map(FileKind::Rtt))
 }
 
 fn magic_kind(head: &[u8]) -> Option<FileKind> {
@@ -169,6 +188,8 @@ fn magic_kind(head: &[u8]) -> Option<FileKind> {
     match head.first_chunk::<4>()? {
         magic if CAPTURES.contains(magic) => Some(FileKind::Capture),
         magic if *magic == openbmp::MAGIC => Some(FileKind::OpenBmp),
+        b"PAR1" => Some(FileKind::Rtt(RttFormat::Parquet)),
+        b"ARRO" | [0xff, 0xff, 0xff, 0xff] => RttFormat::of(head).map(FileKind::Rtt),
         _ => None,
     }
 }
@@ -207,19 +228,6 @@ fn mrt_kind(head: &[u8]) -> Option<FileKind> {
         Frame::NeedMore { .. } => Timestamp::from_secs(i64::from(secs)),
     };
     Some(FileKind::Mrt { first_time, is_rib: matches!(kind, 12 | 13) })
-}
-
-fn rtt_kind(head: &[u8]) -> Option<FileKind> {
-    let text = head.trim_ascii_start();
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or(text);
-    let has = |word: &[u8]| memchr::memmem::find(line, word).is_some();
-    if line.starts_with(b"{") {
-        (has(b"\"time\"") && (has(b"\"rtt_us\"") || has(b"\"rtt_ms\"")))
-            .then_some(FileKind::Rtt(RttFormat::JsonLines))
-    } else {
-        (has(b"time") && (has(b"rtt_us") || has(b"rtt_ms")) && has(b","))
-            .then_some(FileKind::Rtt(RttFormat::Csv))
-    }
 }
 
 fn hash(path: &Path) -> io::Result<[u8; 32]> {

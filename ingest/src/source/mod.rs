@@ -1,7 +1,7 @@
 //! Sources: the only files that touch the disk and the network.
 //!
-//! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] and
-//! [`rtt_file`] read it record by record, [`elements`] the formats of BMP and RIS Live.
+//! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] reads
+//! it record by record, [`elements`] the formats of BMP and RIS Live, [`crate::samples`] those of RTT.
 //!
 //! [`live`] is what live sources tell the intake. There are four: [`bmp_listener`], into which routers
 //! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow.
@@ -23,7 +23,6 @@ pub mod pattern;
 mod pcap_file;
 mod ris_file;
 pub mod ris_live;
-pub mod rtt_file;
 pub mod tcp_md5;
 #[cfg(test)]
 mod testing;

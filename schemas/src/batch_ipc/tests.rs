@@ -1,7 +1,7 @@
 //! There and back.
 
 use super::*;
-use crate::batch::{Account, PeerState};
+use crate::batch::{Account, PeerState, SampleEvent};
 use crate::bgp::{AsPath, Asn, Community, RibView};
 use crate::registry::Registry;
 use crate::registry::tests::connection;
@@ -43,16 +43,18 @@ fn full() -> EventBatch {
         });
         batch.append(now, Content::Route(row));
     }
-    let row = batch.samples.push(SampleEvent {
-        event_time: Timestamp(6),
+    let series = batch.series.push(SeriesEvent {
         connection: 2,
         prefix: "192.0.2.0/24".parse().unwrap(),
         source: 0,
         input: 1,
-        rtt_us: None,
         statistic: Statistic::Srtt,
     });
-    batch.append(now, Content::Sample(row));
+    batch.append_samples(now, |samples| {
+        for rtt_us in [None, NonZeroU32::new(21_500)] {
+            samples.push(SampleEvent { event_time: Timestamp(6), series, rtt_us });
+        }
+    });
     let registry = Registry::new(4, vec![connection("a", None, &["192.0.2.0/24"])], vec![]);
     batch.controls = vec![
         Control::Registry { registry: Arc::new(registry.unwrap()), settings: Some("{}".into()) },
@@ -85,7 +87,7 @@ fn a_batch_comes_back_as_it_went() {
     assert_eq!((back.len(), back.end_offset()), (batch.len(), batch.end_offset()));
     assert_eq!(back.messages, batch.messages);
     assert_eq!(back.routes, batch.routes);
-    assert_eq!(back.samples, batch.samples);
+    assert_eq!((&back.series, &back.samples), (&batch.series, &batch.samples));
     assert_eq!((&back.peers, &back.attributes), (&batch.peers, &batch.attributes));
     assert_eq!(back.sources, batch.sources);
     let text = |batch: &EventBatch| format!("{:?}", batch.controls);

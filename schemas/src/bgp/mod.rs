@@ -1,5 +1,6 @@
 //! The words of BGP: prefixes, AS numbers, paths, communities, attributes, peers (RFC 4271).
 
+mod address_table;
 mod as_path;
 mod asn;
 mod attributes;
@@ -9,6 +10,7 @@ mod prefix;
 mod prefix_filter;
 mod prefix_map;
 
+pub use address_table::AddressTable;
 pub use as_path::{AsPath, AsSegment, SegmentKind};
 pub use asn::Asn;
 pub use attributes::{Disposition, Origin, PathAttributes};

@@ -178,13 +178,38 @@ impl<C: Cell> Cell for Vec<C> {
     }
 
     fn append(&self, builder: &mut Self::Builder) {
-        for value in self {
-            value.append(builder.values());
-        }
-        builder.append(true);
+        append_list(self, builder);
     }
 
     fn append_null(builder: &mut Self::Builder) {
         builder.append(false);
     }
+}
+
+/// A list shared between rows.
+impl<C: Cell> Cell for Arc<[C]> {
+    type Builder = ListBuilder<C::Builder>;
+
+    fn data_type() -> DataType {
+        Vec::<C>::data_type()
+    }
+
+    fn builder(rows: usize) -> Self::Builder {
+        Vec::<C>::builder(rows)
+    }
+
+    fn append(&self, builder: &mut Self::Builder) {
+        append_list(self, builder);
+    }
+
+    fn append_null(builder: &mut Self::Builder) {
+        builder.append(false);
+    }
+}
+
+fn append_list<C: Cell>(list: &[C], builder: &mut ListBuilder<C::Builder>) {
+    for value in list {
+        value.append(builder.values());
+    }
+    builder.append(true);
 }

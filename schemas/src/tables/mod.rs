@@ -31,7 +31,7 @@ pub use latency::LatencyRow;
 pub use ledger::LedgerRow;
 pub use notices::{AlertDeliveryRow, FeedGapRow, PrefixEventRow, SilenceRow};
 pub use rib::RibRow;
-pub use route_updates::RouteUpdateRow;
+pub use route_updates::{RouteTexts, RouteUpdateRow};
 pub use sessions::SessionRow;
 pub use visibility::VisibilityRow;
 
@@ -114,7 +114,7 @@ pub trait Row: Sized {
     ///
     /// # Errors
     /// Never for rows of this crate; Arrow checks lengths and types.
-    fn batch(rows: &[Self], schema: SchemaRef) -> Result<RecordBatch, ArrowError>;
+    fn batch(rows: &[&Self], schema: SchemaRef) -> Result<RecordBatch, ArrowError>;
 }
 
 /// Declares a row type and the columns of its table.
@@ -153,7 +153,7 @@ macro_rules! table {
             }
 
             fn batch(
-                rows: &[Self],
+                rows: &[&Self],
                 schema: arrow::datatypes::SchemaRef,
             ) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError> {
                 let columns: Vec<arrow::array::ArrayRef> = vec![$( {

@@ -1,10 +1,35 @@
 //! `route_updates`: what BGP peers said.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Text, table};
-use crate::bgp::{Asn, Prefix};
+use crate::bgp::{Asn, PathAttributes, Prefix};
 use crate::time::Timestamp;
+
+/// What all rows of one attribute set share, rendered once.
+#[derive(Clone, Debug)]
+pub struct RouteTexts {
+    /// The column `as_path`.
+    pub as_path: Arc<[Asn]>,
+    /// The column `as_path_text`.
+    pub as_path_text: Text,
+    /// The column `communities`.
+    pub communities: Arc<[Text]>,
+}
+
+impl RouteTexts {
+    /// Those of an attribute set.
+    #[must_use]
+    pub fn of(attributes: &PathAttributes) -> Self {
+        let communities = attributes.communities.iter();
+        Self {
+            as_path: attributes.as_path.asns().collect(),
+            as_path_text: attributes.as_path.to_string().into(),
+            communities: communities.map(|community| community.to_string().into()).collect(),
+        }
+    }
+}
 
 table! {
     /// One prefix announced or withdrawn by one BGP peer.
@@ -48,7 +73,7 @@ table! {
         /// Last AS of the path; null for a withdrawal, an empty path and one that ends in a set
         origin_asn: Option<Asn>,
         /// AS numbers, nearest first, sets too; null for a withdrawal
-        as_path: Option<Vec<Asn>>,
+        as_path: Option<Arc<[Asn]>>,
         /// The path as bgpdump writes it; null for a withdrawal
         as_path_text: Option<Text>,
         /// NEXT_HOP; null for a withdrawal
@@ -58,7 +83,7 @@ table! {
         /// LOCAL_PREF; null where absent
         local_pref: Option<u32>,
         /// Communities of all kinds as text; null for a withdrawal
-        communities: Option<Vec<Text>>,
+        communities: Option<Arc<[Text]>>,
         /// ONLY_TO_CUSTOMER (RFC 9234); null where absent
         otc: Option<Asn>,
         /// valid, invalid or not_found (RFC 6811); null without VRPs

@@ -13,7 +13,7 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use ingest::session::{Action, UpdateView};
 use schemas::bgp::{PathAttributes, PeerHeader, Prefix};
-use schemas::tables::{ROUTE_UPDATES, RouteUpdateRow, Row as _, Text};
+use schemas::tables::{ROUTE_UPDATES, RouteTexts, RouteUpdateRow, Row as _, Text};
 
 use super::Format;
 use crate::command::sql::print::{self, Output};
@@ -88,9 +88,9 @@ impl Rows {
         place: (Text, u64),
     ) -> Result<()> {
         let attributes = update.attributes.decode();
-        let path = Text::from(attributes.as_path.to_string());
+        let texts = RouteTexts::of(&attributes);
         update.for_each_prefix(|action, prefix, path_id| {
-            let said = (action == Action::Announce).then_some((&attributes, &path));
+            let said = (action == Action::Announce).then_some((&attributes, &texts));
             let row = row(update, peer, &place, (action, prefix, path_id), said);
             self.rows.push(row);
         });
@@ -98,7 +98,8 @@ impl Rows {
     }
 
     fn write(&mut self) -> Result<()> {
-        let batch = RouteUpdateRow::batch(&self.rows, Arc::clone(&self.table))?;
+        let rows: Vec<&RouteUpdateRow> = self.rows.iter().collect();
+        let batch = RouteUpdateRow::batch(&rows, Arc::clone(&self.table))?;
         self.rows.clear();
         if self.output.is_cut_off() {
             return Ok(());
@@ -131,9 +132,9 @@ fn row(
     peer: &PeerHeader,
     (source, record): &(Text, u64),
     (action, prefix, path_id): (Action, Prefix, Option<u32>),
-    said: Option<(&PathAttributes, &Text)>,
+    said: Option<(&PathAttributes, &RouteTexts)>,
 ) -> RouteUpdateRow {
-    let attributes = said.map(|(attributes, _)| attributes);
+    let (attributes, texts) = said.unzip();
     RouteUpdateRow {
         event_time: update.time,
         received_time: None,
@@ -153,13 +154,12 @@ fn row(
         prefix_last: prefix.last_octets(),
         path_id,
         origin_asn: attributes.and_then(|all| all.as_path.origin()),
-        as_path: attributes.map(|all| all.as_path.asns().collect()),
-        as_path_text: said.map(|(_, path)| Arc::clone(path)),
+        as_path: texts.map(|texts| Arc::clone(&texts.as_path)),
+        as_path_text: texts.map(|texts| Arc::clone(&texts.as_path_text)),
         next_hop: attributes.and_then(|all| all.next_hop),
         med: attributes.and_then(|all| all.med),
         local_pref: attributes.and_then(|all| all.local_pref),
-        communities: attributes
-            .map(|all| all.communities.iter().map(|one| one.to_string().into()).collect()),
+        communities: texts.map(|texts| Arc::clone(&texts.communities)),
         otc: attributes.and_then(|all| all.otc),
         rpki_state: None,
         aspa_state: None,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::decode::mapping::Mapping;
 use crate::source::bmp_listener::VrfRule;
 
 /// `kind = "folder"`: files that appear in a folder are read, each once; named files too.
@@ -34,6 +35,8 @@ pub struct FollowedFolder {
     pub collector: Option<String>,
     /// Address spaces of the routers' VRFs, for files of BMP.
     pub vrfs: Vec<VrfRule>,
+    /// Where in their records samples of another form lie: all files are of that form.
+    pub fields: Option<Mapping>,
 }
 
 impl Default for FollowedFolder {
@@ -49,6 +52,7 @@ impl Default for FollowedFolder {
             tails_max: 64,
             collector: None,
             vrfs: Vec::new(),
+            fields: None,
         }
     }
 }
@@ -68,7 +72,7 @@ impl FollowedFolder {
         } else if self.tails_max == 0 {
             "tails_max is 0; leave it out for the default"
         } else {
-            return Ok(());
+            return self.fields.as_ref().map_or(Ok(()), Mapping::check).map_err(str::to_owned);
         };
         Err(problem.to_owned())
     }

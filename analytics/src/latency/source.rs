@@ -1,0 +1,461 @@
+//! One source's windows: open ones, closed ones that still take late samples, and its roll-ups.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+
+use hashbrown::HashMap;
+use schemas::tables::Text;
+use schemas::time::{TimeWindow, Timestamp};
+
+use super::rollup::{Merged, RolledUp, Rollups};
+use super::summary::{Summariser, Summary};
+use super::window::{Added, LatencyOptions, LatencyWindow, SeriesKey, WINDOW_SECS};
+
+/// A series heard in this many of the last five windows is missed when it falls silent.
+const HEARD_MIN: u32 = 3;
+/// The windows that count for that, one bit each.
+const HEARD_MASK: u8 = 0b1_1111;
+/// Stands for a lost probe among the round trips; a real one is at least 1.
+const LOST: u32 = 0;
+/// Revisions of a window are this far apart.
+const REVISION_SECS: i64 = 60;
+/// Series for each sample of a window from which sorting is quicker than counting.
+const SPARSE: usize = 8;
+
+/// A sample in an open window: series, microseconds since its start, round trip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    series: u32,
+    offset_us: u32,
+    rtt_us: u32,
+}
+
+/// Where closed windows go, and what they are made with.
+pub(super) struct Sink<'s> {
+    pub(super) summariser: &'s mut Summariser,
+    pub(super) options: &'s LatencyOptions,
+    pub(super) closed: &'s mut Vec<LatencyWindow>,
+}
+
+/// A closed window that still takes late samples.
+#[derive(Debug)]
+struct Kept {
+    samples: KeptSamples,
+    late: Vec<Entry>,
+    /// When the late samples are told.
+    due: Option<Timestamp>,
+    revisions: HashMap<u32, u32>,
+}
+
+#[derive(Debug)]
+enum KeptSamples {
+    /// By series and time.
+    All(Vec<Entry>),
+    /// Histograms by series, where all samples would be too many.
+    Merged(BTreeMap<u32, Merged>),
+}
+
+impl KeptSamples {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::All(entries) => entries.capacity() * size_of::<Entry>(),
+            Self::Merged(_) => 0,
+        }
+    }
+}
+
+/// The windows of one source.
+#[derive(Debug)]
+pub(super) struct Source {
+    name: Text,
+    inputs: Vec<u32>,
+    /// Whether it comes by a live log: only there can a sample be late.
+    is_live: bool,
+    ids: HashMap<SeriesKey, u32>,
+    series: Vec<SeriesKey>,
+    heard: Vec<u8>,
+    /// The window that the last sample fell into, and its samples.
+    hot: (Timestamp, Vec<Entry>),
+    open: BTreeMap<Timestamp, Vec<Entry>>,
+    /// End of the last closed window.
+    next_start: Option<Timestamp>,
+    kept: BTreeMap<Timestamp, Kept>,
+    kept_bytes: usize,
+    rollups: Rollups,
+}
+
+impl Source {
+    pub(super) fn new(name: Text) -> Self {
+        Self {
+            name,
+            inputs: Vec::new(),
+            is_live: false,
+            ids: HashMap::new(),
+            series: Vec::new(),
+            heard: Vec::new(),
+            hot: (Timestamp::MIN, Vec::new()),
+            open: BTreeMap::new(),
+            next_start: None,
+            kept: BTreeMap::new(),
+            kept_bytes: 0,
+            rollups: Rollups::default(),
+        }
+    }
+
+    /// Forgets the series, which have other numbers from here on.
+    pub(super) fn forget(&mut self) {
+        let next_start = self.next_start;
+        let inputs = std::mem::take(&mut self.inputs);
+        *self = Self { inputs, next_start, is_live: self.is_live, ..Self::new(self.name.clone()) };
+    }
+
+    pub(super) fn heard_on(&mut self, input: u32, is_live: bool) {
+        self.is_live = is_live;
+        if !self.inputs.contains(&input) {
+            self.inputs.push(input);
+        }
+    }
+
+    pub(super) fn inputs(&self) -> &[u32] {
+        &self.inputs
+    }
+
+    /// The id of a series, and whether it is new; none if it would be and there is no room.
+    pub(super) fn series(&mut self, key: SeriesKey, has_room: bool) -> (Option<u32>, bool) {
+        if let Some(id) = self.ids.get(&key) {
+            return (Some(*id), false);
+        }
+        if !has_room {
+            return (None, false);
+        }
+        let id = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
+        self.ids.insert(key, id);
+        self.series.push(key);
+        self.heard.push(0);
+        (Some(id), true)
+    }
+
+    /// Counts a sample; none if its window is final.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        time: Timestamp,
+        series: u32,
+        rtt_us: Option<NonZeroU32>,
+    ) -> Option<Added> {
+        let start = time.window_start(WINDOW_SECS);
+        let offset_us = u32::try_from(time.0 - start.0).unwrap_or(u32::MAX);
+        let entry = Entry { series, offset_us, rtt_us: rtt_us.map_or(LOST, NonZeroU32::get) };
+        if self.hot.0 == start && !self.hot.1.is_empty() {
+            self.hot.1.push(entry);
+            return Some(Added::Counted);
+        }
+        self.add_elsewhere(start, entry)
+    }
+
+    /// A sample of another window than the last one.
+    fn add_elsewhere(&mut self, start: Timestamp, entry: Entry) -> Option<Added> {
+        let end = start.plus_secs(i64::from(WINDOW_SECS));
+        if self.next_start.is_some_and(|next| start < next) {
+            let kept = self.kept.get_mut(&start)?;
+            kept.late.push(entry);
+            let newest = self.next_start.unwrap_or(end);
+            let due = *kept.due.get_or_insert(newest.plus_secs(REVISION_SECS));
+            return Some(Added::Revised(due));
+        }
+        self.cool();
+        let known = self.open.remove(&start);
+        let is_new = known.is_none();
+        self.hot = (start, known.unwrap_or_default());
+        self.hot.1.push(entry);
+        Some(if is_new { Added::Opened(end) } else { Added::Counted })
+    }
+
+    /// Puts the last window back to the others.
+    fn cool(&mut self) {
+        let (start, entries) = std::mem::replace(&mut self.hot, (Timestamp::MIN, Vec::new()));
+        if !entries.is_empty() {
+            self.open.insert(start, entries);
+        }
+    }
+
+    /// When something is to be done about its windows, by the progress of its inputs.
+    pub(super) fn next_due(&self, options: &LatencyOptions) -> Option<Timestamp> {
+        let (lateness, kept_for) =
+            (i64::from(options.lateness_secs), i64::from(options.revision_secs));
+        let closing = self.next_end().map(|end| end.plus_secs(lateness));
+        let window = i64::from(WINDOW_SECS);
+        let leaving = self.kept.keys().next().map(|start| start.plus_secs(window + kept_for));
+        let revising = self.kept.values().filter_map(|kept| kept.due).min();
+        [closing, leaving, revising].into_iter().flatten().min()
+    }
+
+    /// End of the first window that may close.
+    fn next_end(&self) -> Option<Timestamp> {
+        let silent = self.next_start.filter(|_| self.heard.iter().any(|bits| is_missed(*bits)));
+        let hot = Some(self.hot.0).filter(|_| !self.hot.1.is_empty());
+        let first = self.open.keys().next().copied();
+        let start = [silent, hot, first].into_iter().flatten().min();
+        start.map(|start| start.plus_secs(i64::from(WINDOW_SECS)))
+    }
+
+    /// Its inputs have passed `reached`; whoever was passed over makes no silence.
+    pub(super) fn passed(&mut self, reached: Timestamp, is_heard: bool, sink: &mut Sink<'_>) {
+        let until = reached.plus_secs(-i64::from(sink.options.lateness_secs));
+        self.close_until(until, is_heard, false, sink);
+        self.revise(reached, sink);
+        let kept_for = i64::from(sink.options.revision_secs);
+        let is_final =
+            |start: Timestamp| start.plus_secs(i64::from(WINDOW_SECS) + kept_for) <= reached;
+        while let Some((start, kept)) = self.kept.pop_first() {
+            if !is_final(start) {
+                self.kept.insert(start, kept);
+                break;
+            }
+            self.retire(start, kept, sink);
+        }
+        if self.is_live {
+            let until = reached.plus_secs(-kept_for);
+            self.roll_up(sink, |rollups, done| rollups.passed(until, done));
+        }
+    }
+
+    /// The end of the log: closes everything, and invents no silence behind the last sample.
+    pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
+        self.close_until(Timestamp::MAX, true, true, sink);
+        self.revise(Timestamp::MAX, sink);
+        while let Some((start, kept)) = self.kept.pop_first() {
+            self.retire(start, kept, sink);
+        }
+        self.roll_up(sink, |rollups, done| rollups.finish(done));
+    }
+
+    /// Closes the windows that end at or before `until`, silent ones between them too.
+    fn close_until(&mut self, until: Timestamp, is_heard: bool, at_end: bool, sink: &mut Sink<'_>) {
+        while let Some(end) = self.next_end().filter(|end| *end <= until) {
+            if at_end && self.open.is_empty() && self.hot.1.is_empty() {
+                return;
+            }
+            let start = end.plus_secs(-i64::from(WINDOW_SECS));
+            let entries = match self.hot.0 == start {
+                true => std::mem::replace(&mut self.hot, (Timestamp::MIN, Vec::new())).1,
+                false => self.open.remove(&start).unwrap_or_default(),
+            };
+            self.close(TimeWindow { start, end }, entries, is_heard, sink);
+            self.next_start = Some(end);
+        }
+    }
+
+    fn close(
+        &mut self,
+        window: TimeWindow,
+        mut entries: Vec<Entry>,
+        is_heard: bool,
+        sink: &mut Sink<'_>,
+    ) {
+        if let Some(next) = self.next_start {
+            let skipped = window.start.secs_since(next) / i64::from(WINDOW_SECS);
+            let unheard = u32::try_from(skipped).unwrap_or(u32::MAX);
+            for bits in &mut self.heard {
+                *bits = bits.checked_shl(unheard).unwrap_or(0) & HEARD_MASK;
+            }
+        }
+        order(&mut entries, self.series.len());
+        let mut rest = entries.as_slice();
+        for id in 0..u32::try_from(self.series.len()).unwrap_or(u32::MAX) {
+            let mine = take_series(&mut rest, id);
+            let Some(bits) = self.heard.get_mut(id as usize) else { break };
+            let is_told = !mine.is_empty() || (is_heard && is_missed(*bits));
+            *bits = ((*bits << 1) | u8::from(!mine.is_empty())) & HEARD_MASK;
+            if is_told {
+                let summary = summarise(mine, sink.summariser);
+                if !self.is_live && !mine.is_empty() {
+                    let merged = Merged::of(&summary);
+                    self.roll_up(sink, |rollups, done| {
+                        rollups.add(window.start, id, merged, done);
+                    });
+                }
+                self.tell(window, id, summary, 0, sink);
+            }
+        }
+        if self.is_live && !entries.is_empty() {
+            entries.shrink_to_fit();
+            self.keep(window.start, entries, sink);
+        }
+    }
+
+    fn tell(
+        &self,
+        window: TimeWindow,
+        series: u32,
+        summary: Summary,
+        revision: u32,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(series) = self.series.get(series as usize).copied() else { return };
+        let source = self.name.clone();
+        sink.closed.push(LatencyWindow { window, source, series, summary, revision });
+    }
+
+    /// Keeps a closed window for late samples; of the oldest ones only histograms, if they are too many.
+    fn keep(&mut self, start: Timestamp, entries: Vec<Entry>, sink: &mut Sink<'_>) {
+        let samples = KeptSamples::All(entries);
+        self.kept_bytes += samples.bytes();
+        let (late, revisions) = (Vec::new(), HashMap::new());
+        self.kept.insert(start, Kept { samples, late, due: None, revisions });
+        let bytes_max = usize::try_from(sink.options.late_bytes_max).unwrap_or(usize::MAX);
+        for kept in self.kept.values_mut() {
+            if self.kept_bytes <= bytes_max {
+                return;
+            }
+            self.kept_bytes -= kept.samples.bytes();
+            if let KeptSamples::All(entries) = &kept.samples {
+                kept.samples = KeptSamples::Merged(merged_of(entries, sink.summariser));
+            }
+        }
+    }
+
+    /// Tells the late samples that are due.
+    fn revise(&mut self, reached: Timestamp, sink: &mut Sink<'_>) {
+        let due: Vec<Timestamp> = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| kept.due.is_some_and(|due| due <= reached))
+            .map(|(start, _)| *start)
+            .collect();
+        for start in due {
+            if let Some(mut kept) = self.kept.remove(&start) {
+                self.revise_window(start, &mut kept, sink);
+                self.kept.insert(start, kept);
+            }
+        }
+    }
+
+    fn revise_window(&mut self, start: Timestamp, kept: &mut Kept, sink: &mut Sink<'_>) {
+        kept.due = None;
+        let mut late = std::mem::take(&mut kept.late);
+        late.sort_unstable();
+        let window = TimeWindow::containing(start, WINDOW_SECS);
+        let mut changed: Vec<u32> = late.iter().map(|entry| entry.series).collect();
+        changed.dedup();
+        match &mut kept.samples {
+            KeptSamples::All(entries) => {
+                self.kept_bytes += late.len() * size_of::<Entry>();
+                entries.extend(late);
+                order(entries, self.series.len());
+            }
+            KeptSamples::Merged(merged) => {
+                for (series, more) in merged_of(&late, sink.summariser) {
+                    merged.entry(series).or_default().merge(&more);
+                }
+            }
+        }
+        for series in changed {
+            let summary = match &kept.samples {
+                KeptSamples::All(entries) => {
+                    let first = entries.partition_point(|entry| entry.series < series);
+                    let mut rest = entries.get(first..).unwrap_or_default();
+                    summarise(take_series(&mut rest, series), sink.summariser)
+                }
+                KeptSamples::Merged(merged) => {
+                    merged.get(&series).cloned().unwrap_or_default().summary(sink.summariser)
+                }
+            };
+            let revision = kept.revisions.entry(series).or_insert(0);
+            *revision += 1;
+            self.tell(window, series, summary, *revision, sink);
+        }
+    }
+
+    /// A window is final: its late samples are told, and it enters the roll-ups.
+    fn retire(&mut self, start: Timestamp, mut kept: Kept, sink: &mut Sink<'_>) {
+        if !kept.late.is_empty() {
+            self.revise_window(start, &mut kept, sink);
+        }
+        self.kept_bytes = self.kept_bytes.saturating_sub(kept.samples.bytes());
+        let merged = match kept.samples {
+            KeptSamples::All(entries) => merged_of(&entries, sink.summariser),
+            KeptSamples::Merged(merged) => merged,
+        };
+        for (series, merged) in merged {
+            self.roll_up(sink, |rollups, done| rollups.add(start, series, merged, done));
+        }
+    }
+
+    /// Does something with the roll-ups, and tells those that it completes.
+    fn roll_up(
+        &mut self,
+        sink: &mut Sink<'_>,
+        change: impl FnOnce(&mut Rollups, &mut dyn FnMut(RolledUp)),
+    ) {
+        let mut rollups = std::mem::take(&mut self.rollups);
+        let mut done = |up: RolledUp| {
+            let summary = up.merged.summary(sink.summariser);
+            let Some(series) = self.series.get(up.series as usize).copied() else { return };
+            let source = self.name.clone();
+            let (window, revision) = (up.window, 0);
+            sink.closed.push(LatencyWindow { window, source, series, summary, revision });
+        };
+        change(&mut rollups, &mut done);
+        self.rollups = rollups;
+    }
+}
+
+/// Orders by series, then time: by counting where there are many.
+fn order(entries: &mut Vec<Entry>, series: usize) {
+    if entries.len() * SPARSE < series || entries.len() < 64 {
+        entries.sort_unstable();
+        return;
+    }
+    let mut starts = vec![0_u32; series + 1];
+    for entry in &*entries {
+        if let Some(count) = starts.get_mut(entry.series as usize + 1) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut ordered = vec![Entry { series: 0, offset_us: 0, rtt_us: 0 }; entries.len()];
+    for entry in &*entries {
+        let Some(start) = starts.get_mut(entry.series as usize) else { continue };
+        if let Some(place) = ordered.get_mut(*start as usize) {
+            *place = *entry;
+        }
+        *start += 1;
+    }
+    // Inside a series they are mostly in order already.
+    for of_series in ordered.chunk_by_mut(|a, b| a.series == b.series) {
+        if !of_series.is_sorted() {
+            of_series.sort_unstable();
+        }
+    }
+    *entries = ordered;
+}
+
+/// Takes the samples of a series off the front.
+fn take_series<'e>(rest: &mut &'e [Entry], series: u32) -> &'e [Entry] {
+    let count = rest.iter().take_while(|entry| entry.series == series).count();
+    let (mine, others) = rest.split_at(count);
+    *rest = others;
+    mine
+}
+
+fn summarise(mine: &[Entry], summariser: &mut Summariser) -> Summary {
+    let values = mine.iter().map(|entry| entry.rtt_us);
+    summariser.summarise(values.filter(|rtt| *rtt != LOST), mine.len())
+}
+
+fn merged_of(ordered: &[Entry], summariser: &mut Summariser) -> BTreeMap<u32, Merged> {
+    let by_series = ordered.chunk_by(|a, b| a.series == b.series);
+    let merged = by_series
+        .filter_map(|mine| Some((mine.first()?.series, Merged::of(&summarise(mine, summariser)))));
+    merged.collect()
+}
+
+/// Whether a series was heard often enough to be missed.
+const fn is_missed(bits: u8) -> bool {
+    (bits & HEARD_MASK).count_ones() >= HEARD_MIN
+}

@@ -1,0 +1,182 @@
+//! Samples: round-trip times of any supported format in, matched to who counts them, in the order in
+//! which the log takes them.
+//!
+//! - [`owners`]: which registered prefix an address falls into, and who counts a sample on it.
+//! - [`collector`]: samples one by one into a [`SampleSet`], with what became of each.
+//! - [`text`]: JSON lines, JSON arrays, CSV and RIPE Atlas results; [`columnar`]: Parquet and Arrow.
+//! - [`feed`]: a set into the batches of the shards.
+//!
+//! A set is whole before it is appended, and comes out second by second, so that the order of lines
+//! in a file changes nothing (`docs/concepts/time.md`).
+
+pub mod collector;
+mod columnar;
+pub mod feed;
+pub mod owners;
+mod text;
+
+use std::io::{self, Read};
+use std::num::NonZeroU32;
+
+use bytes::Bytes;
+use schemas::batch::Account;
+use schemas::bgp::Prefix;
+use schemas::registry::ConnectionId;
+use schemas::sample::Statistic;
+use schemas::tables::Text;
+use schemas::time::Timestamp;
+
+use crate::decode::mapping::Mapping;
+use crate::decode::rtt::SampleError;
+pub use collector::{Collector, Scope};
+pub use feed::SampleFeed;
+pub use owners::Owners;
+
+/// How samples are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RttFormat {
+    /// One JSON object a line.
+    JsonLines,
+    /// One JSON array of objects.
+    JsonArray,
+    /// A header, then rows.
+    Csv,
+    /// Results of RIPE Atlas, lines or an array.
+    Atlas,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, a stream or a file.
+    Arrow,
+}
+
+impl RttFormat {
+    /// Of samples in a form that a [`Mapping`] reads: told by the first bytes.
+    #[must_use]
+    pub fn of_mapped(head: &[u8]) -> Self {
+        match head.trim_ascii_start().first() {
+            Some(b'[') => Self::JsonArray,
+            Some(b'{') => Self::JsonLines,
+            _ => Self::Csv,
+        }
+    }
+
+    /// Told by the first bytes; none if they are no samples. What a [`Mapping`] reads is not told so.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if head.starts_with(b"PAR1") {
+            return Some(Self::Parquet);
+        }
+        if head.starts_with(b"ARROW1\0\0") || head.starts_with(&[0xff, 0xff, 0xff, 0xff]) {
+            return Some(Self::Arrow);
+        }
+        let text = head.trim_ascii_start();
+        let (is_array, object) = match text.strip_prefix(b"[") {
+            Some(rest) => (true, rest.trim_ascii_start()),
+            None => (false, text),
+        };
+        let line = object.split(|byte| *byte == b'\n').next().unwrap_or(object);
+        let has = |part: &[u8], word: &[u8]| memchr::memmem::find(part, word).is_some();
+        if object.starts_with(b"{") {
+            // An object of an array may be spread over lines.
+            let part = if is_array { object } else { line };
+            if has(part, b"\"prb_id\"") && has(part, b"\"msm_id\"") {
+                return Some(Self::Atlas);
+            }
+            let is_sample =
+                has(part, b"\"time\"") && (has(part, b"\"rtt_us\"") || has(part, b"\"rtt_ms\""));
+            return is_sample.then_some(if is_array { Self::JsonArray } else { Self::JsonLines });
+        }
+        let is_header =
+            has(line, b"time") && (has(line, b"rtt_us") || has(line, b"rtt_ms")) && has(line, b",");
+        (is_header && !is_array).then_some(Self::Csv)
+    }
+}
+
+/// Where the samples come from.
+pub enum Body {
+    /// Plain bytes as they come.
+    Stream(Box<dyn Read + Send>),
+    /// A file that is not compressed: Parquet is read where it lies.
+    File(std::fs::File),
+    /// Plain bytes in memory.
+    Bytes(Bytes),
+}
+
+impl Body {
+    fn reader(self) -> Box<dyn Read + Send> {
+        match self {
+            Self::Stream(reader) => reader,
+            Self::File(file) => Box::new(file),
+            Self::Bytes(bytes) => Box::new(io::Cursor::new(bytes)),
+        }
+    }
+}
+
+/// One matched sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleRow {
+    /// When it was sent.
+    pub time: Timestamp,
+    /// Index of [`SampleSet::series`].
+    pub series: u32,
+    /// Round trip in microseconds; none for a lost probe.
+    pub rtt_us: Option<NonZeroU32>,
+}
+
+/// What samples share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Registered prefix that they fall into.
+    pub prefix: Prefix,
+    /// Index of [`SampleSet::sources`].
+    pub source: u32,
+    /// What the values are.
+    pub statistic: Statistic,
+    /// First of those who count them, in [`SampleSet::owners`].
+    pub first_owner: u32,
+    /// How many count them.
+    pub owners: u32,
+}
+
+/// Samples of one input, matched, second by second.
+#[derive(Debug, Default)]
+pub struct SampleSet {
+    /// The samples by second; inside a second as they came.
+    pub rows: Vec<SampleRow>,
+    /// What they share.
+    pub series: Vec<Series>,
+    /// Who counts them: [`Series::first_owner`].
+    pub owners: Vec<ConnectionId>,
+    /// Who measured.
+    pub sources: Vec<Text>,
+    /// Latest time of all samples, matched or not.
+    pub latest: Option<Timestamp>,
+    /// What became of them.
+    pub account: Account,
+    /// Where the input ends before its end, in words.
+    pub damage: Option<String>,
+    /// The first refused samples, with their numbers.
+    pub refusals: Vec<String>,
+}
+
+/// Reads all samples of an input.
+///
+/// # Errors
+/// [`SampleError`] if it does not hold samples at all: a header or a schema without a field that every
+/// sample needs.
+pub fn read(
+    body: Body,
+    format: RttFormat,
+    mapping: Option<&Mapping>,
+    mut collector: Collector<'_>,
+) -> Result<SampleSet, SampleError> {
+    match (format, mapping) {
+        (RttFormat::Parquet, _) => columnar::parquet(body, &mut collector)?,
+        (RttFormat::Arrow, _) => columnar::arrow(body, &mut collector)?,
+        (_, mapping) => text::read(body.reader(), format, mapping, &mut collector)?,
+    }
+    Ok(collector.finish())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Accounts: what became of a range of an input.
+
+use serde::{Deserialize, Serialize};
+
+/// Counts of one range of an input, as `ledger` writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// First record.
+    pub first_offset: u64,
+    /// Last record.
+    pub last_offset: u64,
+    /// Elements or samples read, refused records too.
+    pub read: u64,
+    /// Became part of the log.
+    pub accepted: u64,
+    /// Touch nothing that is registered.
+    pub unmatched: u64,
+    /// A time or a value that cannot be.
+    pub quarantined: u64,
+    /// Could not be read.
+    pub refused: u64,
+    /// Reasons with their counts.
+    pub reasons: Vec<(String, u64)>,
+}
+
+impl Account {
+    /// Adds the counts of another range; the offsets stay.
+    pub fn take(&mut self, other: &Self) {
+        self.read += other.read;
+        self.accepted += other.accepted;
+        self.unmatched += other.unmatched;
+        self.quarantined += other.quarantined;
+        self.refused += other.refused;
+        for (reason, count) in &other.reasons {
+            match self.reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, sum)) => *sum += count,
+                None => self.reasons.push((reason.clone(), *count)),
+            }
+        }
+    }
+}
