@@ -11,6 +11,7 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::samples::{add, is_ahead, quarantine};
 use super::stream::{Step, refused};
 use crate::batcher::Outlet;
 use crate::decode::mrt::{Frame, frame, resync};
@@ -280,14 +281,14 @@ impl FileStream {
         };
         self.problem = self.problem.take().or(file.damage).or(file.refusals.into_iter().next());
         self.latest = file.latest;
-        step.account.read += file.account.read;
-        step.account.accepted += file.account.accepted;
-        step.account.unmatched += file.account.unmatched;
-        step.account.quarantined += file.account.quarantined;
-        step.account.refused += file.account.refused;
         *step.next_offset += file.account.read;
+        let ahead = file.rows.iter().filter(|row| is_ahead(row.time, step.now)).count() as u64;
+        let mut account = file.account;
+        account.accepted = account.accepted.saturating_sub(ahead);
+        quarantine(&mut account, ahead);
+        add(step.account, &account);
         let partitions = step.intake.batcher.partitions();
-        for row in &file.rows {
+        for row in file.rows.iter().filter(|row| !is_ahead(row.time, step.now)) {
             let Some((prefix, owners)) = file.owners.get(row.owners as usize) else { continue };
             let Some(source) = file.sources.get(row.source as usize) else { continue };
             for connection in owners {

@@ -9,11 +9,13 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use super::file::FileStream;
+use super::samples::{self, add, count};
 use crate::batcher::Outlet;
 use crate::intake::Intake;
 use crate::session::openbmp::OpenBmpSession;
 use crate::session::ris_live::RisSession;
 use crate::session::{BmpOptions, BmpSession, RouteSink as _, SessionEvent};
+use crate::source::rtt_body;
 
 /// What an input's streams are.
 #[derive(Clone)]
@@ -26,6 +28,29 @@ pub enum Format {
     RisLive,
     /// Files, told by their content, a stream a file.
     Files(BmpOptions),
+    /// Messages of RTT samples, a stream a partition of a topic.
+    RttMessages,
+    /// Matched RTT samples, without streams.
+    Samples,
+}
+
+impl Format {
+    /// Whether a stream has a position of its own, where it goes on after a restart.
+    pub(super) const fn has_positions(&self) -> bool {
+        matches!(self, Self::Files(_) | Self::OpenBmp(_) | Self::RttMessages)
+    }
+
+    /// The word in metrics: a closed set.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Bmp(_) => "bmp",
+            Self::OpenBmp(_) => "openbmp",
+            Self::RisLive => "ris_live",
+            Self::Files(_) => "files",
+            Self::RttMessages | Self::Samples => "rtt",
+        }
+    }
 }
 
 /// The session of one stream.
@@ -34,6 +59,8 @@ pub(super) enum Session {
     OpenBmp(Box<OpenBmpSession>),
     RisLive(Box<RisSession>),
     File(Box<FileStream>),
+    /// Nothing is kept between messages of samples.
+    Rtt,
 }
 
 /// Why a stream cannot be followed any further, in words.
@@ -68,6 +95,7 @@ impl Session {
                 Self::OpenBmp(Box::new(session))
             }
             Format::RisLive => Self::RisLive(Box::default()),
+            Format::RttMessages | Format::Samples => Self::Rtt,
             Format::Files(options) => {
                 Self::File(Box::new(FileStream::new(Arc::clone(collector), options, state)))
             }
@@ -91,7 +119,9 @@ impl Session {
                 Ok(fed.map_err(|error| error.to_string()))
             }
             Self::File(file) => file.feed(bytes, step).map(Ok),
-            Self::OpenBmp(_) | Self::RisLive(_) => Ok(Err("bytes without a message".to_owned())),
+            Self::OpenBmp(_) | Self::RisLive(_) | Self::Rtt => {
+                Ok(Err("bytes without a message".to_owned()))
+            }
         }
     }
 
@@ -102,6 +132,10 @@ impl Session {
         payload: &[u8],
         step: &mut Step<'_, O>,
     ) -> Result<Result<(), Fatal>, LogError> {
+        if matches!(self, Self::Rtt) {
+            *step.next_offset = offset + 1;
+            return step.samples(payload);
+        }
         let mut sink = step.intake.record(step.source, offset, step.now, step.account);
         let refusal = match self {
             Self::OpenBmp(session) => {
@@ -110,7 +144,9 @@ impl Session {
             Self::RisLive(session) => {
                 session.text(payload, &mut sink).err().map(|error| error.to_string())
             }
-            Self::Bmp(_) | Self::File(_) => Some("a message where bytes should be".to_owned()),
+            Self::Bmp(_) | Self::File(_) | Self::Rtt => {
+                Some("a message where bytes should be".to_owned())
+            }
         };
         sink.finish()?;
         *step.next_offset = offset + 1;
@@ -151,7 +187,7 @@ impl Session {
                     });
                 }
             }
-            Self::File(_) => {}
+            Self::File(_) | Self::Rtt => {}
         }
         sink.finish().map(|_| ())
     }
@@ -162,15 +198,45 @@ impl Session {
             Self::OpenBmp(session) => postcard::to_stdvec(&session.state()).unwrap_or_default(),
             Self::File(file) => file.state(),
             // A router tells its table anew, RIS Live begins anew.
-            Self::Bmp(_) | Self::RisLive(_) => Vec::new(),
+            Self::Bmp(_) | Self::RisLive(_) | Self::Rtt => Vec::new(),
         }
     }
 }
 
 impl<O> Step<'_, O> {
-    pub(super) const fn refuse(&mut self, records: u64) {
-        self.account.read += records;
-        self.account.refused += records;
+    pub(super) fn refuse(&mut self, records: u64) {
+        self.refuse_for("refused", records);
+    }
+
+    fn refuse_for(&mut self, reason: &str, records: u64) {
+        if records > 0 {
+            self.account.read += records;
+            self.account.refused += records;
+            count(self.account, reason, records);
+        }
+    }
+}
+
+impl<O: Outlet> Step<'_, O> {
+    /// Takes a message of samples.
+    fn samples(&mut self, payload: &[u8]) -> Result<Result<(), Fatal>, LogError> {
+        let registry = Arc::clone(self.intake.registry());
+        match rtt_body::read(payload, None, &registry, None) {
+            Ok(read) => {
+                let account = samples::place(&read, self.input, self.now, self.intake)?;
+                add(self.account, &account);
+                // A message of which something was read is told by its counts alone.
+                let is_lost = account.read > 0 && account.refused == account.read;
+                Ok(match read.refusals.into_iter().next() {
+                    Some(words) if is_lost => Err(words),
+                    _ => Ok(()),
+                })
+            }
+            Err(error) => {
+                self.refuse_for(error.reason(), 1);
+                Ok(Err(error.to_string()))
+            }
+        }
     }
 }
 

@@ -37,6 +37,7 @@ fn input(format: Format) -> InputSettings {
         format,
         book: None,
         collector_of: None,
+        counts: Arc::default(),
     }
 }
 
@@ -50,6 +51,7 @@ fn hear(folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
         inputs: vec![input(Format::Bmp(BmpOptions::default()))],
         commit_secs: 1,
         is_final: true,
+        heartbeat: Arc::default(),
     };
     let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));
     let clock = move || {

@@ -23,6 +23,7 @@ pub mod pattern;
 mod pcap_file;
 mod ris_file;
 pub mod ris_live;
+pub mod rtt_body;
 pub mod rtt_file;
 pub mod tcp_md5;
 #[cfg(test)]

@@ -324,7 +324,7 @@ impl<'r> Loader<'r> {
 
 /// Who counts a sample: the connection it names if that owns the prefix, else every owner of the
 /// longest registered match.
-fn match_owners(
+pub(super) fn match_owners(
     registry: &Registry,
     target: Target,
     connection: Option<&str>,
