@@ -14,6 +14,7 @@ pub mod cursor;
 pub mod mrt;
 pub mod openbmp;
 pub mod packet;
+pub mod prometheus;
 pub mod ris_live;
 pub mod rtt;
 pub mod tables;

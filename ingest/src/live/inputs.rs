@@ -1,22 +1,21 @@
 //! Inputs: who speaks on which stream, how far each source is, and what became of what it said.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use schemas::batch::{Account, Control};
 use schemas::log::{LogError, Position};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::LiveIntake;
 use super::gaps::{Gaps, Heard, tell};
-use super::progress::{InputCounts, Passed, Reached};
+use super::progress::{Passed, Reached};
 use super::samples::{self, add};
+use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
 use super::stream::{Format, Session, Step, address_of};
 use crate::session::BmpSession;
-use crate::source::folder::{FileBook, FileIdentity, FilePosition};
+use crate::source::folder::FileIdentity;
 use crate::source::live::{Arrival, Word};
 use crate::source::rtt_body::Samples;
 
@@ -24,48 +23,9 @@ use crate::source::rtt_body::Samples;
 const AWAY_MAX: usize = 1_024;
 /// What a followed folder says of a file that was read to its end.
 const END: &str = "end";
-/// What stands between an input's name and a stream's in a key of the positions.
-const BETWEEN: char = '\n';
-
-/// A stream's name in, its collector out.
-pub type CollectorOf = dyn Fn(&str) -> Option<Text> + Send + Sync;
-
-/// Settings of one input.
-pub struct InputSettings {
-    /// Its name in the configuration, and in rows.
-    pub name: Text,
-    /// Collector that rows name.
-    pub collector: Text,
-    /// What its streams are.
-    pub format: Format,
-    /// Which stream is which file, for a followed folder.
-    pub book: Option<Arc<FileBook>>,
-    /// Collector of a stream by its name, where it is not that of the input.
-    pub collector_of: Option<Arc<CollectorOf>>,
-    /// Where is counted what became of what it told.
-    pub counts: Arc<InputCounts>,
-}
-
-/// What came of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputReport {
-    /// The input.
-    pub name: Text,
-    /// Its counts in this run.
-    pub account: Account,
-    /// The first things that were wrong, in words.
-    pub problems: Vec<String>,
-}
 
 /// Problems of one input told in words.
 const PROBLEMS_MAX: usize = 20;
-
-/// What is kept of a file beside its position.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    identity: Option<FileIdentity>,
-    state: Vec<u8>,
-}
 
 /// All inputs of a run.
 pub(super) struct Inputs(Vec<Input>);
@@ -106,31 +66,6 @@ struct Stream {
     identity: Option<FileIdentity>,
     position: Position,
     reached: Reached,
-}
-
-/// The positions of one input's streams, by the stream's name: what its source needs to go on.
-#[must_use]
-pub fn positions_of(
-    positions: &BTreeMap<Text, Position>,
-    input: &str,
-) -> (BTreeMap<String, u64>, Vec<FilePosition>) {
-    let (mut offsets, mut files) = (BTreeMap::new(), Vec::new());
-    for (key, position) in positions {
-        let Some((name, stream)) = key.split_once(BETWEEN) else { continue };
-        if name != input {
-            continue;
-        }
-        offsets.insert(stream.to_owned(), position.next_offset);
-        let kept = postcard::from_bytes::<Kept>(&position.session).ok();
-        if let Some(identity) = kept.and_then(|kept| kept.identity) {
-            files.push(FilePosition {
-                identity,
-                plain_bytes: position.bytes,
-                is_done: position.is_done,
-            });
-        }
-    }
-    (offsets, files)
 }
 
 impl Inputs {

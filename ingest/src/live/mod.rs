@@ -12,6 +12,7 @@ mod gaps;
 mod inputs;
 mod progress;
 mod samples;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,9 +35,9 @@ use crate::session::interest::Keep;
 use crate::source::counter::Counter;
 use crate::source::live::Arrival;
 
-pub use inputs::{CollectorOf, InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
 pub use progress::InputCounts;
+pub use settings::{CollectorOf, InputReport, InputSettings, positions_of};
 pub use stream::Format;
 
 /// Bytes of arrivals taken into one append at most.

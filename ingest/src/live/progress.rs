@@ -86,9 +86,7 @@ mod tests {
     use super::*;
 
     fn at(passed: &mut Passed, streams: &[Reached], secs: i64) -> Option<i64> {
-        passed
-            .at(streams.iter().copied(), Timestamp::from_secs(secs))
-            .map(|until| until.secs())
+        passed.at(streams.iter().copied(), Timestamp::from_secs(secs)).map(|until| until.secs())
     }
 
     /// After a restart a topic of two partitions has a backlog: nothing passes before both were heard,

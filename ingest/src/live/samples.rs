@@ -33,7 +33,8 @@ pub(super) fn place<O: Outlet>(
 ) -> Result<Account, LogError> {
     let registry = Arc::clone(intake.registry());
     let partitions = intake.batcher.partitions();
-    let owners: Vec<_> = samples.owners.iter().map(|(_, ids)| known(ids, samples, &registry)).collect();
+    let owners: Vec<_> =
+        samples.owners.iter().map(|(_, ids)| known(ids, samples, &registry)).collect();
     let mut account = samples.account.clone();
     let (mut ahead, mut gone) = (0, 0);
     for row in &samples.rows {

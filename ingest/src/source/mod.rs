@@ -3,8 +3,9 @@
 //! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] and
 //! [`rtt_file`] read it record by record, [`elements`] the formats of BMP and RIS Live.
 //!
-//! [`live`] is what live sources tell the intake. There are four: [`bmp_listener`], into which routers
-//! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow.
+//! [`live`] is what live sources tell the intake. There are five: [`bmp_listener`], into which routers
+//! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow;
+//! [`prometheus`], pages of exporters. [`rtt_body`] reads what a request or a message says of samples.
 //! [`counter`], [`pattern`], [`tcp_md5`] and [`tls`] are what they share.
 
 mod bmp_file;
@@ -21,6 +22,7 @@ pub mod mrt_file;
 pub mod open;
 pub mod pattern;
 mod pcap_file;
+pub mod prometheus;
 mod ris_file;
 pub mod ris_live;
 pub mod rtt_body;

@@ -73,15 +73,20 @@ impl BodyFormat {
     pub fn of_media_type(media_type: &str) -> Result<Option<Self>, BodyError> {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         match essence.to_ascii_lowercase().as_str() {
-            "application/json" | "application/jsonl" | "application/x-ndjson"
-            | "application/ndjson" | "application/jsonlines" => Ok(Some(Self::Json)),
+            "application/json"
+            | "application/jsonl"
+            | "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonlines" => Ok(Some(Self::Json)),
             "text/csv" | "application/csv" => Ok(Some(Self::Csv)),
             "application/vnd.apache.arrow.stream" | "application/vnd.apache.arrow.file" => {
                 Ok(Some(Self::Arrow))
             }
             "application/vnd.apache.parquet" => Ok(Some(Self::Parquet)),
             // What clients say when nobody told them.
-            "" | "application/octet-stream" | "application/x-www-form-urlencoded"
+            ""
+            | "application/octet-stream"
+            | "application/x-www-form-urlencoded"
             | "text/plain" => Ok(None),
             other => Err(BodyError::MediaType { media_type: other.to_owned() }),
         }
@@ -192,8 +197,7 @@ pub fn plain(body: Vec<u8>, encoding: Encoding, bytes_max: usize) -> Result<Vec<
         Encoding::Identity => return Err(BodyError::TooLarge { bytes_max }),
         Encoding::Gzip => bounded(flate2::bufread::MultiGzDecoder::new(packed), bytes_max),
         Encoding::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed).map_err(damaged)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
             bounded(decoder, bytes_max)
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::rtt_body::Samples;
 use super::live::{ARRIVALS_WAITING_MAX, Arrival, Outbox, Stop, Word};
+use super::rtt_body::Samples;
 
 /// Longer than any source under test may need.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
