@@ -243,7 +243,9 @@ async fn is_alive() -> Response {
 async fn is_ready(State(shared): State<Arc<Shared>>) -> Response {
     match shared.metrics.stalled_secs() {
         None => answer(StatusCode::OK, "text/plain", "ready\n".to_owned()),
-        Some(_) => Problem::busy("the log was not written lately: is its disk full?").into_response(),
+        Some(_) => {
+            Problem::busy("the log was not written lately: is its disk full?").into_response()
+        }
     }
 }
 
