@@ -207,6 +207,7 @@ impl HttpListener {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(rtt::PATH, post(rtt::post))
+        .route(rtt::WRITE_PATH, post(rtt::write))
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(is_alive))
         .route("/readyz", get(is_ready))
@@ -215,7 +216,10 @@ fn router(shared: Arc<Shared>) -> Router {
         })
         .fallback(|State(shared): State<Arc<Shared>>| async move {
             shared.counts.request("other", StatusCode::NOT_FOUND);
-            Problem::new(StatusCode::NOT_FOUND, "there are /v1/rtt, /metrics, /healthz and /readyz")
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "there are /v1/rtt, /v1/prometheus/write, /metrics, /healthz and /readyz",
+            )
         })
         .with_state(shared)
 }

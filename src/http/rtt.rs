@@ -1,4 +1,5 @@
-//! `POST /v1/rtt`: a body of samples in, what became of them out, once they are durable.
+//! `POST /v1/rtt`: a body of samples in, what became of them out, once they are durable. So does
+//! `POST /v1/prometheus/write` with what a Prometheus writes.
 //!
 //! Who speaks is asked before a byte of the body is read. Bodies are read and matched beside the
 //! intake, a bounded number at once; the intake appends them and answers after its fsync. Whoever is
@@ -14,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use ingest::source::live::Word;
+use ingest::source::remote_write;
 use ingest::source::rtt_body::{self, BodyFormat, Encoding, Samples};
 use schemas::batch::Account;
 use tokio::sync::oneshot;
@@ -23,29 +25,56 @@ use super::answer::{Problem, counts};
 use super::config::Scope;
 use super::tokens::Grant;
 
-/// The path, as metrics name it.
+/// The paths, as metrics name them.
 pub(super) const PATH: &str = "/v1/rtt";
+pub(super) const WRITE_PATH: &str = "/v1/prometheus/write";
+
+/// What a body is.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Samples in one of our forms.
+    Body(Option<BodyFormat>, Encoding),
+    /// Prometheus remote write.
+    RemoteWrite,
+}
 
 /// Takes a body of samples.
 pub(super) async fn post(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    done(&shared, request, PATH).await
+}
+
+/// Takes what a Prometheus writes.
+pub(super) async fn write(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    done(&shared, request, WRITE_PATH).await
+}
+
+async fn done(shared: &Arc<Shared>, request: Request, path: &'static str) -> Response {
     let patience = Duration::from_secs(shared.config.request_timeout_secs.into());
-    let taken = tokio::time::timeout(patience, take(&shared, request)).await;
+    let taken = tokio::time::timeout(patience, take(shared, request, path)).await;
     let late = || Problem::busy("not confirmed in time, send it again");
     let response = match taken.unwrap_or_else(|_| Err(late())) {
         Ok((account, refusals, is_tenant)) => counts(&account, &refusals, is_tenant),
         Err(problem) => problem.into_response(),
     };
-    shared.counts.request(PATH, response.status());
+    shared.counts.request(path, response.status());
     response
 }
 
 type Taken = (Account, Vec<String>, bool);
 
-async fn take(shared: &Arc<Shared>, request: Request) -> Result<Taken, Problem> {
+async fn take(
+    shared: &Arc<Shared>,
+    request: Request,
+    path: &'static str,
+) -> Result<Taken, Problem> {
     let (parts, body) = request.into_parts();
     let grant = admit(shared, &parts.headers, Scope::Rtt)?;
-    let format = BodyFormat::of_media_type(text(&parts.headers, CONTENT_TYPE))?;
-    let encoding = Encoding::of(text(&parts.headers, CONTENT_ENCODING))?;
+    let form = if path == WRITE_PATH {
+        Form::RemoteWrite
+    } else {
+        let format = BodyFormat::of_media_type(text(&parts.headers, CONTENT_TYPE))?;
+        Form::Body(format, Encoding::of(text(&parts.headers, CONTENT_ENCODING))?)
+    };
     let bytes_max = usize::try_from(shared.config.body_bytes_max).unwrap_or(usize::MAX);
     let told = text(&parts.headers, CONTENT_LENGTH).parse::<usize>().ok();
     if told.is_some_and(|bytes| bytes > bytes_max) {
@@ -57,7 +86,7 @@ async fn take(shared: &Arc<Shared>, request: Request) -> Result<Taken, Problem> 
     let body = whole(body, bytes_max, shared).await?;
     shared.counts.body_bytes.add(body.len() as u64);
     let is_tenant = grant.tenant.is_some();
-    let samples = matched(shared, body, (format, encoding, bytes_max), grant).await?;
+    let samples = matched(shared, body, (form, bytes_max), grant).await?;
     let refusals = samples.refusals.clone();
     let account = confirmed(shared, samples).await?;
     Ok((account, refusals, is_tenant))
@@ -104,13 +133,19 @@ async fn whole(body: Body, bytes_max: usize, shared: &Shared) -> Result<Vec<u8>,
 async fn matched(
     shared: &Arc<Shared>,
     body: Vec<u8>,
-    (format, encoding, bytes_max): (Option<BodyFormat>, Encoding, usize),
+    (form, bytes_max): (Form, usize),
     grant: Grant,
 ) -> Result<Samples, Problem> {
     let registry = Arc::clone(&shared.registry);
     let reading = tokio::task::spawn_blocking(move || {
-        let body = rtt_body::plain(body, encoding, bytes_max)?;
-        rtt_body::read(&body, format, &registry, grant.tenant.as_deref())
+        let tenant = grant.tenant.as_deref();
+        match form {
+            Form::RemoteWrite => remote_write::read(&body, bytes_max, &registry, tenant),
+            Form::Body(format, encoding) => {
+                let body = rtt_body::plain(body, encoding, bytes_max)?;
+                rtt_body::read(&body, format, &registry, tenant)
+            }
+        }
     });
     let read = reading.await.map_err(|_| Problem::busy("the body was not read"))?;
     Ok(read?)

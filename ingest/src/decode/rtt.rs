@@ -245,7 +245,10 @@ fn target(ip: Option<&str>, prefix: Option<&str>) -> Result<Target, SampleError>
 }
 
 /// A round trip in whole microseconds; what rounds to 0 cannot be one.
-fn rtt(micros: f64) -> Result<u32, SampleError> {
+///
+/// # Errors
+/// [`SampleError::RttOutOfRange`]
+pub fn rtt(micros: f64) -> Result<u32, SampleError> {
     let rounded = micros.round();
     if (1.0..=f64::from(RTT_US_MAX)).contains(&rounded) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]

@@ -5,7 +5,8 @@
 //!
 //! [`live`] is what live sources tell the intake. There are five: [`bmp_listener`], into which routers
 //! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow;
-//! [`prometheus`], pages of exporters. [`rtt_body`] reads what a request or a message says of samples.
+//! [`prometheus`], pages of exporters. [`rtt_body`] and
+//! [`remote_write`] read what a request or a message says of samples.
 //! [`counter`], [`pattern`], [`tcp_md5`] and [`tls`] are what they share.
 
 mod bmp_file;
@@ -23,6 +24,7 @@ pub mod open;
 pub mod pattern;
 mod pcap_file;
 pub mod prometheus;
+pub mod remote_write;
 mod ris_file;
 pub mod ris_live;
 pub mod rtt_body;

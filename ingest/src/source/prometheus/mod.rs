@@ -30,7 +30,7 @@ use super::live::{Outbox, Stop, Word, stopped, wall_clock};
 use super::rtt_body::{Matcher, Samples};
 use super::tls::{self, TlsError};
 use crate::decode::prometheus::{Page, Probe, ProbeKey, address_of, page};
-use crate::decode::rtt::{SampleError, SampleLine};
+use crate::decode::rtt::{SampleError, SampleLine, rtt};
 pub use config::{ProbeValue, PrometheusPages};
 
 /// How often the same trouble is told.
@@ -275,7 +275,7 @@ impl PrometheusSource {
         };
         let rtt_us = match (probe.success, secs) {
             (Some(false), _) => None,
-            (_, Some(secs)) => match micros(secs) {
+            (_, Some(secs)) => match rtt(secs * MICROS_PER_SEC as f64) {
                 Ok(rtt_us) => Some(rtt_us),
                 Err(error) => return Some(Err(error)),
             },
@@ -295,17 +295,6 @@ impl PrometheusSource {
             connection: None,
             statistic: Statistic::Sample,
         }))
-    }
-}
-
-/// Seconds as whole microseconds, as [`crate::decode::rtt`] takes them.
-fn micros(secs: f64) -> Result<u32, SampleError> {
-    let micros = (secs * MICROS_PER_SEC as f64).round();
-    if (1.0..=f64::from(schemas::sample::RTT_US_MAX)).contains(&micros) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
-        Ok(micros as u32)
-    } else {
-        Err(SampleError::RttOutOfRange { value: micros.to_string() })
     }
 }
 
