@@ -132,6 +132,7 @@ pub fn replay(
         progress: Arc::new(FromTheStart),
         is_live: false,
         began: Timestamp::default(),
+        watch: None,
     };
     let options = archive_options(request, inputs);
     let mut log = ArchiveLog::start(options, identity.log(), progress)?;

@@ -11,18 +11,21 @@ mod sources;
 use std::sync::Arc;
 use std::time::Duration;
 
-use analytics::fold::{Committed, FoldError, Folding, fold};
+use analytics::fold::{Committed, FoldError, Folding, Watch, fold};
 use analytics::lake::LocalStore;
 use analytics::lake::identity::Identity;
 use analytics::shard::{FoldOptions, FoldSettings};
 use ingest::live::{InputReport, Live, LiveOptions};
 use ingest::log::embedded::{self, EmbeddedLog, EmbeddedOptions, EmbeddedWriter, Recovered};
+use ingest::source::counter::Counter;
 use ingest::source::live::ARRIVALS_WAITING_MAX;
 use schemas::log::{Log as _, LogError};
 use schemas::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{Config, LogConfig};
+use crate::http::HttpError;
+use crate::metrics::LatencyGauges;
 use crate::replay::{FromTheStart, ReplayError, load_reference, note_contents};
 
 pub use sources::SourceError;
@@ -34,7 +37,8 @@ pub enum RunError {
     /// Nothing to listen to.
     #[error(
         "no live source is configured; add one, such as [source.routers] with kind = \
-         \"bmp_listener\" (see docs/guide/live.md)"
+         \"bmp_listener\" (see docs/guide/live.md), or [http] listen for samples of round trips (see \
+         docs/guide/rtt.md)"
     )]
     NoSource,
     /// A source cannot be started.
@@ -45,6 +49,9 @@ pub enum RunError {
         /// What is wrong.
         error: SourceError,
     },
+    /// The HTTP listener cannot be started.
+    #[error("[http]: {0}")]
+    Http(#[from] HttpError),
     /// Reference data, or the lake.
     #[error(transparent)]
     Prepare(#[from] ReplayError),
@@ -103,7 +110,7 @@ pub fn run(
     ready: impl FnOnce(&[(String, String)]),
 ) -> Result<Outcome, RunError> {
     let config = request.config;
-    if !config.sources.values().any(sources::is_live) {
+    if !config.sources.values().any(sources::is_live) && config.http.listen.is_none() {
         return Err(RunError::NoSource);
     }
     let (reference, _) = load_reference(&config.reference)?;
@@ -119,6 +126,9 @@ pub fn run(
     let store = Arc::new(LocalStore::open(request.lake).map_err(ReplayError::from)?);
     identity.claim(&store).map_err(ReplayError::from)?;
     note_contents(&store, config).map_err(ReplayError::from)?;
+    let latency = Arc::<LatencyGauges>::default();
+    latency.limit(usize::try_from(config.http.metric_connections_max).unwrap_or(usize::MAX));
+    let watch: Arc<dyn Watch> = Arc::clone(&latency) as _;
     let folding = Folding {
         options: FoldOptions::default(),
         reference: Arc::new(reference),
@@ -128,9 +138,10 @@ pub fn run(
         progress: Arc::new(FromTheStart),
         is_live: true,
         began: log.created,
+        watch: config.http.listen.map(|_| watch),
     };
     let runtime = crate::command::runtime().map_err(RunError::Thread)?;
-    let done = runtime.block_on(serve(request, log, folding, (writer, recovered), ready));
+    let done = runtime.block_on(serve(request, log, folding, (writer, recovered, latency), ready));
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
@@ -171,13 +182,15 @@ async fn serve(
     request: &Request<'_>,
     log: EmbeddedLog,
     folding: Folding,
-    (writer, recovered): (EmbeddedWriter, Recovered),
+    (writer, recovered, latency): (EmbeddedWriter, Recovered, Arc<LatencyGauges>),
     ready: impl FnOnce(&[(String, String)]),
 ) -> Result<Outcome, RunError> {
     let config = request.config;
     let (arrivals, inbox) = mpsc::channel(ARRIVALS_WAITING_MAX);
     let (stop, stopping) = watch::channel(false);
     let mut sources = Sources::start(config, &recovered, &arrivals, &stopping)?;
+    let heartbeat = Arc::<Counter>::default();
+    sources.listen(config, (latency, Arc::clone(&heartbeat)), &arrivals, &stopping)?;
     let options = LiveOptions {
         registry: Arc::clone(&config.registry),
         settings: settings(config).into(),
@@ -185,6 +198,7 @@ async fn serve(
         inputs: std::mem::take(&mut sources.inputs),
         commit_secs: config.lake.commit_secs,
         is_final: request.until_done,
+        heartbeat,
     };
     let live = Live::start(options, writer, &recovered, now)?;
     let runtime = tokio::runtime::Handle::current();

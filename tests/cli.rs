@@ -203,9 +203,12 @@ fn completions_manual_and_descriptions_come_out() {
 #[test]
 fn the_reference_pages_are_what_describe_says() {
     let bench = Bench::empty();
-    for (topic, page) in
-        [("tables", "tables.md"), ("config", "config.md"), ("rules", "findings.md")]
-    {
+    for (topic, page) in [
+        ("tables", "tables.md"),
+        ("config", "config.md"),
+        ("rules", "findings.md"),
+        ("metrics", "metrics.md"),
+    ] {
         let path = format!("{}/docs/reference/{page}", env!("CARGO_MANIFEST_DIR"));
         let said = stdout(&bench.expect(0, &["describe", topic]));
         if std::env::var_os("PEERSCOPE_BLESS").is_some() {

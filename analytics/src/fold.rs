@@ -31,6 +31,12 @@ pub enum FoldError {
     Thread(std::io::Error),
 }
 
+/// Looks on while windows close, for gauges. It says nothing back.
+pub trait Watch: Send + Sync {
+    /// Windows closed; their rows are not yet in the lake.
+    fn closed(&self, rows: &[tables::LatencyRow]);
+}
+
 /// What a fold needs beside the log.
 pub struct Folding {
     /// `[detect]` and `[latency]`.
@@ -50,6 +56,8 @@ pub struct Folding {
     pub is_live: bool,
     /// When the log began: the day of the first files of a running service.
     pub began: Timestamp,
+    /// Who looks on while windows close.
+    pub watch: Option<Arc<dyn Watch>>,
 }
 
 /// Rows committed, by table.
@@ -174,6 +182,9 @@ fn fold_partition(
             chains.take(&mut shard, position)?;
         }
         shard.apply(&batch);
+        if let Some(watch) = folding.watch.as_ref().filter(|_| !shard.rows.latency.is_empty()) {
+            watch.closed(&shard.rows.latency);
+        }
         position = Position { end: batch.end_offset(), time: shard.reached };
         chains.take(&mut shard, position)?;
         for transition in shard.transitions.drain(..) {

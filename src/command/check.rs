@@ -44,6 +44,13 @@ impl Check {
                 )?;
             }
         }
+        for token in &config.http.token {
+            let Some(tenant) = &token.tenant else { continue };
+            if !registry.connections().iter().any(|connection| connection.tenant == *tenant) {
+                let name = &token.name;
+                writeln!(out, "note: token {name} is of tenant {tenant}, which has no connection")?;
+            }
+        }
         for key in config.reference.unread() {
             writeln!(out, "note: reference.{key} is not read by this version")?;
         }

@@ -51,11 +51,7 @@ pub fn page(topic: Topic) -> String {
         Topic::Tables => tables::markdown(),
         Topic::Config => crate::config::markdown(),
         Topic::Rules => rules(),
-        Topic::Metrics => {
-            "# Metrics\n\nThe service (`run`) comes with a later version; the commands \
-                           of this one expose no metrics.\n"
-                .to_owned()
-        }
+        Topic::Metrics => crate::metrics::markdown(),
         Topic::SqlDatafusion => ddl::datafusion(),
         Topic::SqlDuckdb => ddl::duckdb(),
     }

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod demo;
 pub mod describe;
 pub mod findings;
+pub mod http;
 pub mod replay;
 pub mod rib;
 pub mod run;
@@ -75,6 +76,8 @@ enum Command {
     Tap(tap::Tap),
     /// The routes held for a prefix, now or then, by peer
     Rib(rib::Rib),
+    /// What the HTTP listener needs
+    Http(http::Http),
     /// Validate configuration and reference data
     Check(check::Check),
     /// Tables, configuration, rules and DDL as text
@@ -157,7 +160,11 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     let is_config = is_config
         || matches!(
             error.downcast_ref(),
-            Some(crate::run::RunError::NoSource | crate::run::RunError::Source { .. })
+            Some(
+                crate::run::RunError::NoSource
+                    | crate::run::RunError::Source { .. }
+                    | crate::run::RunError::Http(_)
+            )
         );
     let is_damage = matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
     ExitCode::from(match (is_config, is_damage) {
@@ -193,6 +200,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Findings(findings) => findings.run(&global),
         Command::Tap(tap) => tap.run(&global),
         Command::Rib(rib) => rib.run(&global),
+        Command::Http(http) => http.run(),
         Command::Check(check) => check.run(&global),
         Command::Describe(describe) => describe.run(),
         Command::Completions(completions) => completions.run(),

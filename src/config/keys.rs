@@ -1,6 +1,6 @@
 //! The reference page of the configuration: `peerscope describe config`.
 
-use super::source_keys::{BMP_LISTENER, FOLDER, KAFKA, RIS_LIVE};
+use super::source_keys::{BMP_LISTENER, FOLDER, HTTP, HTTP_TOKEN, KAFKA, PROMETHEUS, RIS_LIVE};
 
 /// One key: section, name, type, default, meaning.
 type Key = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -232,15 +232,24 @@ pub fn markdown() -> String {
         ("ris_live", RIS_LIVE),
         ("kafka", KAFKA),
         ("folder", FOLDER),
+        ("prometheus", PROMETHEUS),
     ];
     for (kind, rows) in kinds {
-        page.push_str(&format!(
-            "\n### `kind = \"{kind}\"`\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
-        ));
-        for row in rows.lines().filter(|row| !row.is_empty()) {
-            let (key, rest) = row.split_once(" | ").unwrap_or((row, ""));
-            page.push_str(&format!("| `{key}` | {rest} |\n"));
-        }
+        section(&mut page, &format!("### `kind = \"{kind}\"`"), rows);
     }
+    page.push_str(
+        "\n## The HTTP listener\n\nSamples in, metrics out ([guide](../guide/rtt.md)); off unless \
+         `listen` is set.\n",
+    );
+    section(&mut page, "### `[http]`", HTTP);
+    section(&mut page, "### `[[http.token]]`", HTTP_TOKEN);
     page
+}
+
+fn section(page: &mut String, title: &str, rows: &str) {
+    page.push_str(&format!("\n{title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"));
+    for row in rows.lines().filter(|row| !row.is_empty()) {
+        let (key, rest) = row.split_once(" | ").unwrap_or((row, ""));
+        page.push_str(&format!("| `{key}` | {rest} |\n"));
+    }
 }

@@ -23,6 +23,7 @@ use schemas::registry::Registry;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::http::config::HttpConfig;
 pub use error::ConfigError;
 pub use keys::markdown;
 pub use source::{FileSource, Source};
@@ -101,6 +102,9 @@ impl LogConfig {
     }
 }
 
+/// The input that the HTTP listener is.
+pub const HTTP_INPUT: &str = "http";
+
 /// `[reference]`: slow facts, all optional, paths relative to the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -144,6 +148,7 @@ struct File {
     reference: ReferenceConfig,
     /// Read apart: each by its kind.
     source: BTreeMap<String, IgnoredAny>,
+    http: HttpConfig,
     latency: LatencyOptions,
     detect: DetectOptions,
 }
@@ -161,6 +166,8 @@ pub struct Config {
     pub reference: ReferenceConfig,
     /// `[source.*]`
     pub sources: BTreeMap<String, Source>,
+    /// `[http]`
+    pub http: HttpConfig,
     /// `[latency]`
     pub latency: LatencyOptions,
     /// `[detect]`
@@ -195,9 +202,17 @@ impl Config {
             let at = text.find("[log]").unwrap_or(0);
             ConfigError::wrong(text, path, at, problem.to_owned())
         })?;
+        let mut http = file.http;
+        http.check().and_then(|()| is_free(&http, &sources)).map_err(|problem| {
+            let at = text.find("[http]").or_else(|| text.find("[[http.token]]")).unwrap_or(0);
+            ConfigError::wrong(text, path, at, problem)
+        })?;
         let registry = Registry::new(1, file.connection, file.asn)
             .map_err(|error| ConfigError::registry(text, path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        for path in http.paths_mut() {
+            *path = folder.join(&*path);
+        }
         let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
         let reference = ReferenceConfig {
             as_relationships: beside(file.reference.as_relationships),
@@ -213,6 +228,7 @@ impl Config {
             registry: Arc::new(registry),
             reference,
             sources,
+            http,
             latency: file.latency,
             detect: file.detect,
         })
@@ -248,6 +264,15 @@ impl Config {
             .filter_map(Source::files)
             .find(|source| source.matches(file_name))
             .and_then(|source| source.collector.as_deref())
+    }
+}
+
+/// Whether the listener's input has a name of its own.
+fn is_free(http: &HttpConfig, sources: &BTreeMap<String, Source>) -> Result<(), String> {
+    if http.listen.is_some() && sources.contains_key(HTTP_INPUT) {
+        Err(format!("[source.{HTTP_INPUT}] has the name of this listener's input; rename it"))
+    } else {
+        Ok(())
     }
 }
 

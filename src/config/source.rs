@@ -12,6 +12,7 @@ use ingest::source::bmp_listener::BmpListener;
 use ingest::source::folder::FollowedFolder;
 use ingest::source::kafka::KafkaTopics;
 use ingest::source::pattern::fits;
+use ingest::source::prometheus::PrometheusPages;
 use ingest::source::ris_live::RisLive;
 use serde::de::IntoDeserializer as _;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use toml::de::{DeTable, DeValue};
 use super::ConfigError;
 
 /// Words that `kind` takes.
-const KINDS: [&str; 4] = ["bmp_listener", "folder", "kafka", "ris_live"];
+const KINDS: [&str; 5] = ["bmp_listener", "folder", "kafka", "prometheus", "ris_live"];
 
 /// `[source.NAME]`.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub enum Source {
     Folder(FollowedFolder),
     /// Topics.
     Kafka(KafkaTopics),
+    /// Pages of exporters.
+    Prometheus(PrometheusPages),
     /// RIPE's websocket.
     RisLive(RisLive),
 }
@@ -63,6 +66,9 @@ impl Source {
                 "kind": "kafka", "collector": collector, "vrfs": vrfs, "format": format,
                 "collector_asn": collector_asn,
             }),
+            Self::Prometheus(PrometheusPages { value, .. }) => {
+                json!({ "kind": "prometheus", "value": value })
+            }
             Self::RisLive(RisLive { collector, .. }) => {
                 json!({ "kind": "ris_live", "collector": collector })
             }
@@ -75,6 +81,7 @@ impl Source {
             Self::BmpListener(listener) => listener.check(),
             Self::Folder(folder) => folder.check(),
             Self::Kafka(topics) => topics.check(),
+            Self::Prometheus(pages) => pages.check(),
             Self::RisLive(ris) => ris.check(),
         }
     }
@@ -85,6 +92,7 @@ impl Source {
             Self::BmpListener(listener) => listener.paths_mut(),
             Self::Folder(folder) => folder.paths_mut(),
             Self::Kafka(topics) => topics.paths_mut(),
+            Self::Prometheus(pages) => pages.paths_mut(),
             Self::RisLive(ris) => ris.paths_mut(),
         }
     }
@@ -125,6 +133,7 @@ fn source_of(
         Some("bmp_listener") => read(value, text, path).map(Source::BmpListener),
         Some("folder") => read(value, text, path).map(Source::Folder),
         Some("kafka") => read(value, text, path).map(Source::Kafka),
+        Some("prometheus") => read(value, text, path).map(Source::Prometheus),
         Some("ris_live") => read(value, text, path).map(Source::RisLive),
         other => {
             let problem = ConfigError::unknown("kind", other.unwrap_or("(no text)"), &KINDS);

@@ -65,3 +65,39 @@ reconnect_secs_min | number | 1 | shortest wait before the next try; it doubles 
 reconnect_secs_max | number | 60 | longest wait before the next try
 collector | text | by the message | collector that rows name
 "#;
+
+pub(super) const PROMETHEUS: &str = r#"
+urls | list of text | required | pages of blackbox_exporter (`http://127.0.0.1:9115/probe?module=icmp&target=192.0.2.7`), or pages with `instance` labels, such as `/federate?match[]={__name__=~"probe_.*"}` of a Prometheus
+value | `icmp`, `duration` | `icmp` | what a round trip is: `probe_icmp_duration_seconds{phase="rtt"}`, or `probe_duration_seconds`, which is the whole probe
+interval_secs | number | 15 | how often the pages are read
+timeout_secs | number | 10 | how long one page may take
+page_bytes_max | number | 4194304 | longest page
+at_once_max | number | 16 | pages read at once
+ca | file | the system's | roots of the servers' certificates, PEM
+token_file | file | none | bearer token for the pages
+"#;
+
+/// Keys of `[http]`, then of `[[http.token]]`.
+pub(super) const HTTP: &str = r#"
+listen | address | none | where clients dial in; absent: there is no listener. On loopback anybody may speak to it; open to other machines it needs tokens and TLS
+tls | table | none | `certificate`, `key`, `client_ca` (PEM files): sessions are TLS then
+allow_without_tokens | true, false | false | open to other machines without tokens
+allow_without_tls | true, false | false | open to other machines without TLS, behind a proxy that has it
+metrics_without_token | true, false | false | `/metrics` needs no token
+body_bytes_max | number | 16777216 | longest body, unpacked
+bodies_max | number | 16 | bodies in memory at once; one more is answered with 503
+requests_per_sec_max | number | 100 | requests a second of one token on average; more are answered with 429
+sessions_max | number | 256 | sessions served at once; one more is closed and counted
+header_timeout_secs | number | 10 | a head that is not whole after this time ends its session, so does a body of which nothing comes for as long
+request_timeout_secs | number | 20 | a request that is not answered after this time is given up with 503
+session_secs_max | number | 3600 | how long one session may be used
+metric_connections_max | number | 1000 | connections of which `/metrics` tells round trips
+token | list of tables | none | who may speak to it: `[[http.token]]`
+"#;
+
+pub(super) const HTTP_TOKEN: &str = r#"
+name | text | required | what the log calls it
+sha256 | text | required | SHA-256 of the token, hexadecimal; `peerscope http token` makes both
+tenant | text | all | samples on connections of this tenant only, and round trips of these in `/metrics`
+scopes | list of `rtt`, `metrics` | `["rtt"]` | what it may do: bring samples, read metrics
+"#;

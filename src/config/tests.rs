@@ -102,7 +102,7 @@ fn the_reference_page_knows_every_key() {
 #[test]
 fn the_reference_page_knows_every_key_of_every_live_source() {
     let page = markdown();
-    for kind in ["bmp_listener", "folder", "kafka", "ris_live"] {
+    for kind in ["bmp_listener", "folder", "kafka", "prometheus", "ris_live"] {
         let told = refuse(&format!("[source.a]\nkind = \"{kind}\"\nqqqqqq = 1\n"));
         assert!(told.starts_with("c.toml:3:1: unknown key `qqqqqq`, known here: "), "{told}");
         let known = told.split("known here: ").nth(1).unwrap();
@@ -115,6 +115,37 @@ fn the_reference_page_knows_every_key_of_every_live_source() {
             assert!(section.contains(&format!("\n| `{key}` |")), "{kind}: {key}");
         }
     }
+}
+
+#[test]
+fn the_reference_page_knows_every_key_of_the_listener() {
+    let page = markdown();
+    for (text, title) in [
+        ("[http]\nqqqqqq = 1\n", "### `[http]`"),
+        ("[[http.token]]\nqqqqqq = 1\n", "### `[[http.token]]`"),
+    ] {
+        let told = refuse(text);
+        assert!(told.starts_with("c.toml:2:1: unknown key `qqqqqq`, known here: "), "{told}");
+        let known = told.split("known here: ").nth(1).unwrap();
+        let section = page.split(title).nth(1).unwrap().split("###").next().unwrap();
+        for key in known.split(", ") {
+            assert!(section.contains(&format!("\n| `{key}` |")), "{title}: {key}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_is_too_open_is_refused_with_its_place_and_a_remedy() {
+    let told = refuse("[lake]\n[http]\nlisten = \"0.0.0.0:8080\"\n");
+    assert!(told.starts_with("c.toml:2:1: ") && told.contains("peerscope http token"), "{told}");
+    let source = "[source.http]\nkind = \"folder\"\nfolder = \"in\"\n";
+    let told = refuse(&format!("[http]\nlisten = \"127.0.0.1:0\"\n{source}"));
+    assert!(told.contains("rename it"), "{told}");
+    let text = "[http]\nlisten = \"192.0.2.1:8443\"\ntls = { certificate = \"c\", key = \"k\" }\n\
+                [[http.token]]\nname = \"p\"\nsha256 = \"";
+    let text = format!("{text}{}\"\n", "ab".repeat(32));
+    let config = Config::parse(&text, Path::new("/etc/peerscope/c.toml")).unwrap();
+    assert_eq!(config.http.tls.unwrap().key, Path::new("/etc/peerscope/k"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod mrt;
 pub mod openbmp;
 pub mod packet;
+pub mod prometheus;
 pub mod ris_live;
 pub mod rtt;
 pub mod tables;

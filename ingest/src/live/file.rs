@@ -279,7 +279,7 @@ impl FileStream {
             return Ok(0);
         }
         let owners = step.intake.owners();
-        let scope = Scope { now: Some(step.now), tenant: None };
+        let scope = Scope { is_live: true, tenant: None };
         let body = Body::Bytes(Bytes::copy_from_slice(buffer));
         let mapping = self.mapping.as_deref();
         let set = match samples::read(body, format, mapping, Collector::new(&owners, scope)) {

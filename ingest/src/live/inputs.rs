@@ -1,65 +1,31 @@
 //! Inputs: who speaks on which stream, how far each source is, and what became of what it said.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use schemas::batch::{Account, Control};
 use schemas::log::{LogError, Position};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::LiveIntake;
 use super::gaps::{Gaps, Heard, tell};
+use super::progress::{Passed, Reached};
+use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
+use super::stream::append;
 use super::stream::{Format, Session, Step, address_of};
+use crate::samples::SampleSet;
 use crate::session::BmpSession;
-use crate::source::folder::{FileBook, FileIdentity, FilePosition};
+use crate::source::folder::FileIdentity;
 use crate::source::live::{Arrival, Word};
 
 /// Sessions of routers that went away, kept for their return, of one input at most.
 const AWAY_MAX: usize = 1_024;
 /// What a followed folder says of a file that was read to its end.
 const END: &str = "end";
-/// What stands between an input's name and a stream's in a key of the positions.
-const BETWEEN: char = '\n';
-
-/// A stream's name in, its collector out.
-pub type CollectorOf = dyn Fn(&str) -> Option<Text> + Send + Sync;
-
-/// Settings of one input.
-pub struct InputSettings {
-    /// Its name in the configuration, and in rows.
-    pub name: Text,
-    /// Collector that rows name.
-    pub collector: Text,
-    /// What its streams are.
-    pub format: Format,
-    /// Which stream is which file, for a followed folder.
-    pub book: Option<Arc<FileBook>>,
-    /// Collector of a stream by its name, where it is not that of the input.
-    pub collector_of: Option<Arc<CollectorOf>>,
-}
-
-/// What came of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputReport {
-    /// The input.
-    pub name: Text,
-    /// Its counts in this run.
-    pub account: Account,
-    /// The first things that were wrong, in words.
-    pub problems: Vec<String>,
-}
 
 /// Problems of one input told in words.
 const PROBLEMS_MAX: usize = 20;
-
-/// What is kept of a file beside its position.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    identity: Option<FileIdentity>,
-    state: Vec<u8>,
-}
 
 /// All inputs of a run.
 pub(super) struct Inputs(Vec<Input>);
@@ -69,6 +35,8 @@ pub(super) struct Input {
     settings: InputSettings,
     /// Its number in the log, which stays.
     pub(super) id: u32,
+    /// Whether the log knows that number.
+    is_known: bool,
     streams: HashMap<u64, Stream>,
     /// BMP sessions of routers that went away.
     away: HashMap<String, Box<BmpSession>>,
@@ -77,6 +45,10 @@ pub(super) struct Input {
     heard: Timestamp,
     /// Event time that a followed folder has passed; none: it is at "now".
     behind: Option<Timestamp>,
+    /// Event time that messages of samples have passed.
+    passed: Passed,
+    /// Who waits until the samples that were taken are durable.
+    answers: Vec<(oneshot::Sender<Account>, Account)>,
     account: Account,
     /// What was told of the account already.
     total: Account,
@@ -93,31 +65,7 @@ struct Stream {
     remote: String,
     identity: Option<FileIdentity>,
     position: Position,
-}
-
-/// The positions of one input's streams, by the stream's name: what its source needs to go on.
-#[must_use]
-pub fn positions_of(
-    positions: &BTreeMap<Text, Position>,
-    input: &str,
-) -> (BTreeMap<String, u64>, Vec<FilePosition>) {
-    let (mut offsets, mut files) = (BTreeMap::new(), Vec::new());
-    for (key, position) in positions {
-        let Some((name, stream)) = key.split_once(BETWEEN) else { continue };
-        if name != input {
-            continue;
-        }
-        offsets.insert(stream.to_owned(), position.next_offset);
-        let kept = postcard::from_bytes::<Kept>(&position.session).ok();
-        if let Some(identity) = kept.and_then(|kept| kept.identity) {
-            files.push(FilePosition {
-                identity,
-                plain_bytes: position.bytes,
-                is_done: position.is_done,
-            });
-        }
-    }
-    (offsets, files)
+    reached: Reached,
 }
 
 impl Inputs {
@@ -132,12 +80,13 @@ impl Inputs {
         let mut inputs = Vec::new();
         for settings in settings {
             let next = ids.values().max().map_or(1, |id| id.saturating_add(1));
+            let is_known = ids.contains_key(&*settings.name);
             let id = *ids.entry(settings.name.to_string()).or_insert(next);
             let prefix = format!("{}{BETWEEN}", settings.name);
             let own = known.iter().filter(|(key, _)| key.starts_with(&prefix));
             let positions =
                 own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
-            inputs.push(Input::new(settings, id, positions));
+            inputs.push(Input { is_known, ..Input::new(settings, id, positions) });
         }
         Self(inputs)
     }
@@ -180,13 +129,24 @@ impl Inputs {
     }
 
     /// Inputs with the event time that they have passed: "now" for most.
-    pub(super) fn progress(&self, now: Timestamp) -> BTreeMap<Timestamp, Vec<u32>> {
+    pub(super) fn progress(&mut self, now: Timestamp) -> BTreeMap<Timestamp, Vec<u32>> {
         let mut by_time: BTreeMap<Timestamp, Vec<u32>> = BTreeMap::new();
         by_time.entry(now).or_default();
-        for input in &self.0 {
-            by_time.entry(input.behind.unwrap_or(now)).or_default().push(input.number());
+        for input in &mut self.0 {
+            input.settings.counts.publish(&input.total, &input.account);
+            if let Some(until) = input.passed(now) {
+                by_time.entry(until).or_default().push(input.number());
+            }
         }
         by_time
+    }
+
+    /// What was taken is durable: whoever waited for that is told.
+    pub(super) fn answer(&mut self) {
+        for (answer, account) in self.0.iter_mut().flat_map(|input| input.answers.drain(..)) {
+            // Who does not wait any more will send it again.
+            let _ = answer.send(account);
+        }
     }
 
     /// Appends what became of what was read since the last time.
@@ -217,7 +177,10 @@ impl Inputs {
 
     /// All of them were read to their end, for good.
     pub(super) fn end(&mut self) {
-        self.0.iter_mut().for_each(|input| input.behind = None);
+        for input in &mut self.0 {
+            input.behind = None;
+            input.streams.values_mut().for_each(|stream| stream.reached = Reached::Now);
+        }
     }
 
     pub(super) fn reports(self) -> Vec<InputReport> {
@@ -235,12 +198,15 @@ impl Input {
         Self {
             settings,
             id,
+            is_known: false,
             streams: HashMap::new(),
             away: HashMap::new(),
             positions,
             gaps: Gaps::default(),
             heard: Timestamp::MIN,
             behind: None,
+            passed: Passed::default(),
+            answers: Vec::new(),
             account: Account::default(),
             total: Account::default(),
             problems: Vec::new(),
@@ -267,12 +233,15 @@ impl Input {
                 self.feed(number, None, &bytes, now, intake, moved)?;
                 Ok(bytes.len())
             }
-            Word::Message { offset, payload, .. } => {
+            Word::Message { offset, payload, broker_time } => {
                 self.feed(number, Some(offset), &payload, now, intake, moved)?;
+                self.reach(number, broker_time.map_or(Reached::Now, Reached::Time));
                 Ok(payload.len() + 64)
             }
+            Word::Samples { samples, answer } => self.samples(*samples, answer, now, intake, moved),
             Word::CaughtUp => {
                 self.behind = None;
+                self.reach(number, Reached::Now);
                 Ok(64)
             }
             Word::Closed { reason, is_gap } => {
@@ -290,7 +259,7 @@ impl Input {
         moved: &mut Vec<(Text, Position)>,
     ) -> Result<(), LogError> {
         let settings = &self.settings;
-        let has_positions = matches!(settings.format, Format::Files(_) | Format::OpenBmp(_));
+        let has_positions = settings.format.has_positions();
         let key = if has_positions { self.key(&remote) } else { self.key("") };
         let source: Text = if has_positions {
             // A file goes by its name, whatever folder it lies in, as in a replay.
@@ -322,13 +291,56 @@ impl Input {
             // From now on the log knows that this listener was heard.
             self.positions.insert(Text::clone(&key), position.clone());
             moved.push((Text::clone(&key), position.clone()));
+        }
+        self.know(moved);
+        let identity = file.map(|(identity, _)| identity);
+        let reached = Reached::Nothing;
+        let stream = Stream { session, source, key, remote, identity, position, reached };
+        self.streams.insert(number, stream);
+        Ok(())
+    }
+
+    /// The number of the input becomes part of the log.
+    fn know(&mut self, moved: &mut Vec<(Text, Position)>) {
+        if !std::mem::replace(&mut self.is_known, true) {
             let id = Position { next_offset: self.id.into(), ..Position::default() };
             moved.push((format!("input\n{}", self.settings.name).into(), id));
         }
-        let identity = file.map(|(identity, _)| identity);
-        let stream = Stream { session, source, key, remote, identity, position };
-        self.streams.insert(number, stream);
-        Ok(())
+    }
+
+    /// Takes matched samples, unless whoever brought them has given up.
+    fn samples(
+        &mut self,
+        samples: SampleSet,
+        answer: Option<oneshot::Sender<Account>>,
+        now: Timestamp,
+        intake: &mut LiveIntake,
+        moved: &mut Vec<(Text, Position)>,
+    ) -> Result<usize, LogError> {
+        if answer.as_ref().is_some_and(oneshot::Sender::is_closed) {
+            return Ok(64);
+        }
+        self.know(moved);
+        let bytes = samples.rows.len() * 16 + 64;
+        let account = append(samples, self.id, now, intake)?;
+        self.account.take(&account);
+        self.answers.extend(answer.map(|answer| (answer, account)));
+        Ok(bytes)
+    }
+
+    /// Event time that the input has passed, if it is known.
+    fn passed(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if matches!(self.settings.format, Format::RttMessages) {
+            self.passed.at(self.streams.values().map(|stream| stream.reached), now)
+        } else {
+            Some(self.behind.map_or(now, |behind| behind.min(now)))
+        }
+    }
+
+    fn reach(&mut self, number: u64, reached: Reached) {
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.reached = reached;
+        }
     }
 
     fn feed(
@@ -447,16 +459,10 @@ impl Input {
         }
         let mut account = std::mem::take(&mut self.account);
         let total = &mut self.total;
-        total.read += account.read;
-        total.accepted += account.accepted;
-        total.unmatched += account.unmatched;
-        total.quarantined += account.quarantined;
-        total.refused += account.refused;
+        total.take(&account);
         account.first_offset = total.read - account.read;
         account.last_offset = total.read.saturating_sub(1);
-        if account.refused > 0 {
-            account.reasons.push(("refused".to_owned(), account.refused));
-        }
+        account.reasons.sort();
         let name = &self.settings.name;
         intake.batcher.append(0, now, |place| {
             let source = place.source(name);

@@ -10,6 +10,8 @@
 mod file;
 mod gaps;
 mod inputs;
+mod progress;
+mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,10 +31,12 @@ use crate::batcher::{Batcher, Outlet};
 use crate::intake::Intake;
 use crate::log::embedded::{EmbeddedWriter, Recovered};
 use crate::session::interest::Keep;
+use crate::source::counter::Counter;
 use crate::source::live::Arrival;
 
-pub use inputs::{CollectorOf, InputReport, InputSettings, positions_of};
 use inputs::{Input, Inputs};
+pub use progress::InputCounts;
+pub use settings::{CollectorOf, InputReport, InputSettings, positions_of};
 pub use stream::{FileOptions, Format};
 
 /// Bytes of arrivals taken into one append at most.
@@ -56,6 +60,8 @@ pub struct LiveOptions {
     pub commit_secs: u32,
     /// Whether the inputs end for good when they end: then everything in them has passed.
     pub is_final: bool,
+    /// Where the second of log time of the last append is noted, for whoever asks if we live.
+    pub heartbeat: Arc<Counter>,
 }
 
 /// Collects the batches of one append.
@@ -77,6 +83,7 @@ pub struct Live<C> {
     writer: EmbeddedWriter,
     commit_secs: u32,
     is_final: bool,
+    heartbeat: Arc<Counter>,
     now: Timestamp,
     /// Second of the last tick.
     second: i64,
@@ -98,7 +105,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
         recovered: &Recovered,
         clock: C,
     ) -> Result<Self, LogError> {
-        let LiveOptions { registry, settings, keep, inputs, commit_secs, is_final } = options;
+        let LiveOptions { registry, settings, keep, inputs, commit_secs, is_final, heartbeat } =
+            options;
         let now = clock().max(recovered.log_time.unwrap_or(Timestamp::MIN));
         let (registry, is_new) = versioned(&registry, &settings, recovered);
         let batcher = Batcher::new(&recovered.next_offsets, true, Collected::default());
@@ -109,6 +117,7 @@ impl<C: Fn() -> Timestamp> Live<C> {
             writer,
             commit_secs: commit_secs.max(1),
             is_final,
+            heartbeat,
             now,
             second: now.secs(),
             committed: now,
@@ -156,6 +165,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
             }
             self.tick()?;
             self.append()?;
+            self.inputs.answer();
+            self.heartbeat.set(self.now.secs().unsigned_abs());
         }
         self.now = self.now.max((self.clock)());
         self.inputs.stop(self.now, &mut self.intake, &mut self.moved)?;

@@ -16,6 +16,7 @@ use crate::samples::{SampleFeed, SampleSet};
 use crate::session::openbmp::OpenBmpSession;
 use crate::session::ris_live::RisSession;
 use crate::session::{BmpOptions, BmpSession, RouteSink as _, SessionEvent};
+use crate::source::rtt_body;
 
 /// What an input's streams are.
 #[derive(Clone)]
@@ -28,6 +29,29 @@ pub enum Format {
     RisLive,
     /// Files, told by their content, a stream a file.
     Files(FileOptions),
+    /// Messages of RTT samples, a stream a partition of a topic.
+    RttMessages,
+    /// Matched RTT samples, without streams.
+    Samples,
+}
+
+impl Format {
+    /// Whether a stream has a position of its own, where it goes on after a restart.
+    pub(super) const fn has_positions(&self) -> bool {
+        matches!(self, Self::Files(_) | Self::OpenBmp(_) | Self::RttMessages)
+    }
+
+    /// The word in metrics: a closed set.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Bmp(_) => "bmp",
+            Self::OpenBmp(_) => "openbmp",
+            Self::RisLive => "ris_live",
+            Self::Files(_) => "files",
+            Self::RttMessages | Self::Samples => "rtt",
+        }
+    }
 }
 
 /// How files are read.
@@ -45,6 +69,8 @@ pub(super) enum Session {
     OpenBmp(Box<OpenBmpSession>),
     RisLive(Box<RisSession>),
     File(Box<FileStream>),
+    /// Nothing is kept between messages of samples.
+    Rtt,
 }
 
 /// Why a stream cannot be followed any further, in words.
@@ -79,6 +105,7 @@ impl Session {
                 Self::OpenBmp(Box::new(session))
             }
             Format::RisLive => Self::RisLive(Box::default()),
+            Format::RttMessages | Format::Samples => Self::Rtt,
             Format::Files(options) => {
                 let collector = Arc::clone(collector);
                 Self::File(Box::new(FileStream::new(collector, options.clone(), state)))
@@ -103,7 +130,9 @@ impl Session {
                 Ok(fed.map_err(|error| error.to_string()))
             }
             Self::File(file) => file.feed(bytes, step).map(Ok),
-            Self::OpenBmp(_) | Self::RisLive(_) => Ok(Err("bytes without a message".to_owned())),
+            Self::OpenBmp(_) | Self::RisLive(_) | Self::Rtt => {
+                Ok(Err("bytes without a message".to_owned()))
+            }
         }
     }
 
@@ -114,6 +143,10 @@ impl Session {
         payload: &[u8],
         step: &mut Step<'_, O>,
     ) -> Result<Result<(), Fatal>, LogError> {
+        if matches!(self, Self::Rtt) {
+            *step.next_offset = offset + 1;
+            return step.message_of_samples(payload);
+        }
         let mut sink = step.intake.record(step.source, offset, step.now, step.account);
         let refusal = match self {
             Self::OpenBmp(session) => {
@@ -122,7 +155,9 @@ impl Session {
             Self::RisLive(session) => {
                 session.text(payload, &mut sink).err().map(|error| error.to_string())
             }
-            Self::Bmp(_) | Self::File(_) => Some("a message where bytes should be".to_owned()),
+            Self::Bmp(_) | Self::File(_) | Self::Rtt => {
+                Some("a message where bytes should be".to_owned())
+            }
         };
         sink.finish()?;
         *step.next_offset = offset + 1;
@@ -163,7 +198,7 @@ impl Session {
                     });
                 }
             }
-            Self::File(_) => {}
+            Self::File(_) | Self::Rtt => {}
         }
         sink.finish().map(|_| ())
     }
@@ -174,7 +209,7 @@ impl Session {
             Self::OpenBmp(session) => postcard::to_stdvec(&session.state()).unwrap_or_default(),
             Self::File(file) => file.state(),
             // A router tells its table anew, RIS Live begins anew.
-            Self::Bmp(_) | Self::RisLive(_) => Vec::new(),
+            Self::Bmp(_) | Self::RisLive(_) | Self::Rtt => Vec::new(),
         }
     }
 }
@@ -182,19 +217,59 @@ impl Session {
 impl<O: Outlet> Step<'_, O> {
     /// Appends samples that arrived together, and counts what became of all that were read.
     pub(super) fn samples(&mut self, set: SampleSet) -> Result<(), LogError> {
-        self.account.take(&set.account);
         *self.next_offset += set.account.read;
-        let registry = Arc::clone(self.intake.registry());
-        let batcher = &mut self.intake.batcher;
-        let mut feed = SampleFeed::new(set, self.input, &registry, batcher.partitions());
-        feed.append_all(self.now, batcher)
+        let account = append(set, self.input, self.now, self.intake)?;
+        self.account.take(&account);
+        Ok(())
+    }
+
+    /// Takes a message of samples.
+    fn message_of_samples(&mut self, payload: &[u8]) -> Result<Result<(), Fatal>, LogError> {
+        let owners = self.intake.owners();
+        match rtt_body::read(payload, None, &owners, None) {
+            Ok(set) => {
+                let told = set.refusals.first().cloned();
+                let account = append(set, self.input, self.now, self.intake)?;
+                self.account.take(&account);
+                // A message of which something was read is told by its counts alone.
+                let is_lost = account.read > 0 && account.refused == account.read;
+                Ok(told.filter(|_| is_lost).map_or(Ok(()), Err))
+            }
+            Err(error) => {
+                self.refuse_for(error.reason(), 1);
+                Ok(Err(error.to_string()))
+            }
+        }
     }
 }
 
+/// Appends samples that arrived together, all at one log time; what became of them.
+pub(super) fn append<O: Outlet>(
+    mut set: SampleSet,
+    input: u32,
+    now: Timestamp,
+    intake: &mut Intake<O>,
+) -> Result<Account, LogError> {
+    let registry = Arc::clone(intake.registry());
+    set.settle(now, &registry);
+    let account = std::mem::take(&mut set.account);
+    let batcher = &mut intake.batcher;
+    let mut feed = SampleFeed::new(set, input, &registry, batcher.partitions());
+    feed.append_all(now, batcher)?;
+    Ok(account)
+}
+
 impl<O> Step<'_, O> {
-    pub(super) const fn refuse(&mut self, records: u64) {
-        self.account.read += records;
-        self.account.refused += records;
+    pub(super) fn refuse(&mut self, records: u64) {
+        self.refuse_for("refused", records);
+    }
+
+    fn refuse_for(&mut self, reason: &str, records: u64) {
+        if records > 0 {
+            self.account.read += records;
+            self.account.refused += records;
+            self.account.note(reason, records);
+        }
     }
 }
 

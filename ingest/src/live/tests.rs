@@ -7,13 +7,16 @@ use std::sync::Mutex;
 use schemas::batch::{Content, PeerState};
 use schemas::bgp::{AsPath, Asn, Origin, PathAttributes};
 use schemas::log::{Log as _, PartitionReader as _};
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::encode::bgp::{Update, update};
 use crate::encode::bmp::{self, Peer};
 use crate::log::embedded::{EmbeddedOptions, open};
+use crate::samples::{Owners, SampleSet};
 use crate::session::BmpOptions;
 use crate::source::live::{Outbox, Word};
+use crate::source::rtt_body;
 
 fn registry(prefix: &str) -> Arc<Registry> {
     let text = format!(r#"{{"name":"a","prefixes":["{prefix}"]}}"#);
@@ -37,19 +40,26 @@ fn input(format: Format) -> InputSettings {
         format,
         book: None,
         collector_of: None,
+        counts: Arc::default(),
     }
 }
 
-/// Lets an intake hear these words, at one time a round, and stop. `says` is the router's bytes.
+/// Lets an intake of routers hear these words, at one time a round, and stop.
 fn hear(folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
+    hear_as(Format::Bmp(BmpOptions::default()), folder, prefix, secs, words);
+}
+
+/// Lets an intake hear these words, at one time a round, and stop.
+fn hear_as(format: Format, folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
     let (_, writer, recovered) = open(options(folder)).unwrap();
     let options = LiveOptions {
         registry: registry(prefix),
         settings: "{}".into(),
         keep: Keep::Ours,
-        inputs: vec![input(Format::Bmp(BmpOptions::default()))],
+        inputs: vec![input(format)],
         commit_secs: 1,
         is_final: true,
+        heartbeat: Arc::default(),
     };
     let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));
     let clock = move || {
@@ -185,6 +195,81 @@ fn what_a_router_says_is_in_the_log_and_a_restart_makes_it_stale() {
     assert!(batches.iter().all(|batch| batch.is_live));
     let closing = batches.iter().filter(|batch| batch.closes_files()).count();
     assert_eq!(closing, 3, "a commit is the last record of its batch");
+}
+
+/// A sample of an address at this second, as a line.
+fn sample(ip: &str, secs: i64) -> String {
+    format!(r#"{{"time":{secs},"ip":"{ip}","rtt_us":21500,"source":"p"}}"#)
+}
+
+fn matched(body: &str) -> Box<SampleSet> {
+    let owners = Owners::new(registry("192.0.2.0/24"));
+    Box::new(rtt_body::read(body.as_bytes(), None, &owners, None).unwrap())
+}
+
+/// Two requests: the first one waits for its answer, the second one has given up. What is told is in the
+/// log then, what was given up is not, and a sample from the future is neither.
+#[test]
+fn samples_are_answered_when_they_are_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = [sample("192.0.2.7", 95), sample("192.0.2.8", 161), sample("198.51.100.1", 95)];
+    let (answer, mut answered) = oneshot::channel();
+    let (given_up, _) = oneshot::channel();
+    let samples = |answer| Word::Samples { samples: matched(&body.join("\n")), answer };
+    let words = vec![(0, samples(Some(answer))), (0, samples(Some(given_up)))];
+    hear_as(Format::Samples, folder.path(), "192.0.2.0/24", 100, words);
+    let account = answered.try_recv().unwrap();
+    assert_eq!((account.read, account.accepted, account.unmatched), (3, 1, 1));
+    assert_eq!(account.quarantined, 1, "more than a minute ahead of log time");
+    assert_eq!(account.reasons, [("clock_ahead".to_owned(), 1)]);
+    let told = told(folder.path());
+    assert_eq!(told, ["version 1", "sample", "read 3 ours 1", "commit"]);
+}
+
+/// The registry in force has other numbers than the one that samples were matched with.
+#[test]
+fn samples_find_their_connection_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut samples = matched(&sample("192.0.2.7", 95));
+    let text =
+        r#"[{"name":"0","prefixes":["203.0.113.0/24"]},{"name":"a","prefixes":["192.0.2.0/24"]}]"#;
+    let both: Vec<_> = serde_json::from_str(text).unwrap();
+    samples.registry = Arc::new(Registry::new(1, both, Vec::new()).unwrap());
+    samples.owners = vec![0];
+    let mut words = vec![(0, Word::Samples { samples: samples.clone(), answer: None })];
+    samples.owners = vec![1];
+    words.push((0, Word::Samples { samples, answer: None }));
+    hear_as(Format::Samples, folder.path(), "192.0.2.0/24", 100, words);
+    assert_eq!(told(folder.path()), ["version 1", "sample", "read 2 ours 1", "commit"]);
+}
+
+#[test]
+fn a_topic_of_samples_goes_on_where_the_log_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = |first: u64| {
+        let message = |offset: u64| Word::Message {
+            offset,
+            broker_time: Some(Timestamp::from_secs(95)),
+            payload: if offset == 3 {
+                b"nothing".to_vec()
+            } else {
+                sample("192.0.2.7", 95).into_bytes()
+            },
+        };
+        let opened = Word::Opened { remote: "peerscope.rtt.v1-0".to_owned() };
+        let words = [opened, message(first), message(first + 1), Word::CaughtUp];
+        words.into_iter().map(|word| (1, word)).collect()
+    };
+    hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 100, session(0));
+    let (_, writer, recovered) = open(options(folder.path())).unwrap();
+    let (offsets, _) = positions_of(&recovered.positions, "routers");
+    assert_eq!(offsets["peerscope.rtt.v1-0"], 2);
+    drop(writer);
+    hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 200, session(2));
+    let told = told(folder.path());
+    let wanted = ["version 1", "sample", "sample", "read 2 ours 2", "commit"];
+    assert_eq!(told[..5], wanted);
+    assert_eq!(told[5..], ["sample", "read 2 ours 1", "commit"], "a bad message costs itself");
 }
 
 #[test]

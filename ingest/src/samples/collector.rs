@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
+use schemas::batch::Account;
+use schemas::bgp::Prefix;
 use schemas::registry::ConnectionId;
 use schemas::sample::{Statistic, Target};
 use schemas::tables::Text;
@@ -18,8 +21,6 @@ use crate::decode::rtt::{SampleError, SampleLine};
 pub const SAMPLES_MAX: usize = 100_000_000;
 /// A jump ahead of more than this is a bad clock if the next sample falls back behind it.
 const JUMP_SECS_MAX: i64 = 3_600;
-/// A sample this far ahead of a live log has a bad clock (`docs/concepts/time.md`).
-const AHEAD_SECS_MAX: i64 = 60;
 /// The year 2000: nothing that is measured is older.
 const OLDEST: Timestamp = Timestamp::from_secs(946_684_800);
 /// Refused samples that are told in words.
@@ -27,13 +28,20 @@ const REFUSALS_TOLD_MAX: usize = 5;
 /// Seconds that may lie between the first sample and the last for the quick way to order them.
 const SPAN_SECS_MAX: i64 = 4_000_000;
 
-/// Whose samples are taken, and against which clock.
+/// Longest name of a source.
+pub(super) const SOURCE_BYTES_MAX: usize = 256;
+/// Reason of samples of the link test (169.254.0.0/16): kept out of every percentile.
+pub const LINK_TEST: &str = "link_test";
+/// Reason of samples on prefixes of a tenant that the sender does not speak for.
+pub const OTHER_TENANT: &str = "other_tenant";
+
+/// Whose samples are taken, and how their clocks are judged.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Only connections of this tenant count; the others own nothing.
     pub tenant: Option<Text>,
-    /// Log time of a live log; none in an archive.
-    pub now: Option<Timestamp>,
+    /// Of a live log: clocks are judged by its time, see [`SampleSet::settle`], and not by each other.
+    pub is_live: bool,
 }
 
 /// What identifies a series: registered prefix, source, and the connection that is named (+ 1).
@@ -63,7 +71,17 @@ impl<'o> Collector<'o> {
         Self {
             owners,
             scope,
-            set: SampleSet::default(),
+            set: SampleSet {
+                registry: Arc::clone(owners.registry()),
+                rows: Vec::new(),
+                series: Vec::new(),
+                owners: Vec::new(),
+                sources: Vec::new(),
+                latest: None,
+                account: Account::default(),
+                damage: None,
+                refusals: Vec::new(),
+            },
             sources: HashMap::new(),
             last_source: None,
             series: HashMap::new(),
@@ -80,8 +98,11 @@ impl<'o> Collector<'o> {
 
     /// Counts and keeps what a line gave.
     #[inline]
-    pub(super) fn outcome(&mut self, sample: Result<SampleLine<'_>, SampleError>, number: u64) {
+    pub fn outcome(&mut self, sample: Result<SampleLine<'_>, SampleError>, number: u64) {
         match sample {
+            Ok(sample) if sample.source.len() > SOURCE_BYTES_MAX => {
+                self.refuse_line("malformed_field", number, "source is longer than 256 bytes");
+            }
             Ok(sample) => {
                 let source = self.source(&sample.source);
                 let named = sample.connection.as_deref().and_then(|name| self.connection(name));
@@ -113,7 +134,7 @@ impl<'o> Collector<'o> {
 
     /// Counts a sample whose line could not even be cut out.
     #[cold]
-    pub(super) fn refuse_line(&mut self, reason: &'static str, number: u64, words: &str) {
+    pub fn refuse_line(&mut self, reason: &'static str, number: u64, words: &str) {
         self.set.account.read += 1;
         self.refuse(reason, number, words);
     }
@@ -185,7 +206,10 @@ impl<'o> Collector<'o> {
             Some(series) => *series,
             None => self.new_series(key, named),
         };
-        let Some(series) = series else { return self.unmatched(time) };
+        let Some(series) = series else {
+            *self.reasons.entry(OTHER_TENANT).or_default() += 1;
+            return self.unmatched(time);
+        };
         if self.set.rows.len() >= SAMPLES_MAX {
             let number = self.set.account.read - 1;
             return self.refuse("samples_max", number, "too many samples, split the file");
@@ -193,7 +217,7 @@ impl<'o> Collector<'o> {
         self.set.account.accepted += 1;
         if self.latest.is_none_or(|latest| latest < time) {
             let jumps = |latest| time.secs_since(latest) > JUMP_SECS_MAX;
-            if self.scope.now.is_none() && self.latest.is_none_or(jumps) {
+            if !self.scope.is_live && self.latest.is_none_or(jumps) {
                 self.before_jump = Some(self.latest);
             }
             self.latest = Some(time);
@@ -212,12 +236,10 @@ impl<'o> Collector<'o> {
         if time < OLDEST {
             return Some("clock_behind");
         }
-        if self.scope.now.is_some_and(|now| time.secs_since(now) > AHEAD_SECS_MAX) {
-            return Some("clock_ahead");
-        }
         match target {
-            Target::Address(IpAddr::V4(address)) if address.is_link_local() => Some("link_test"),
-            _ => None,
+            Target::Address(IpAddr::V4(address)) if address.is_link_local() => Some(LINK_TEST),
+            Target::Prefix(prefix) if is_link_test(prefix) => Some(LINK_TEST),
+            Target::Address(_) | Target::Prefix(_) => None,
         }
     }
 
@@ -270,7 +292,8 @@ impl<'o> Collector<'o> {
     }
 
     /// All that was taken, second by second.
-    pub(super) fn finish(self) -> SampleSet {
+    #[must_use]
+    pub fn finish(self) -> SampleSet {
         let Self { mut set, reasons, latest, .. } = self;
         by_second(&mut set.rows);
         set.latest = set.latest.max(latest);
@@ -279,6 +302,11 @@ impl<'o> Collector<'o> {
         set.account.reasons = reasons.map(|(reason, count)| (reason.to_owned(), count)).collect();
         set
     }
+}
+
+/// Whether a prefix is of the link test, whose targets are link-local (RFC 3927).
+fn is_link_test(prefix: &Prefix) -> bool {
+    Prefix::v4([169, 254, 0, 0], 16).covers(prefix)
 }
 
 /// Orders by second; equal ones stay as they came.

@@ -22,7 +22,7 @@ use schemas::sample::{Statistic, Target};
 use schemas::time::Timestamp;
 
 use super::Body;
-use super::collector::Collector;
+use super::collector::{Collector, SOURCE_BYTES_MAX};
 use crate::decode::rtt::{self, SampleError};
 
 /// Rows decoded at once.
@@ -211,7 +211,12 @@ impl Columns {
             Some(word) => rtt::statistic(word)?,
             None => Statistic::Sample,
         };
-        let source = collector.source(self.source.value(row));
+        let source = self.source.value(row);
+        if source.len() > SOURCE_BYTES_MAX {
+            let (field, value) = ("source", "longer than 256 bytes".to_owned());
+            return Err(SampleError::Malformed { field, value, wanted: "a name" });
+        }
+        let source = collector.source(source);
         let named = present(self.connection.as_ref(), row);
         let named = named.and_then(|name| collector.connection(name));
         collector.keep(time, &target, rtt_us, source, named, statistic);

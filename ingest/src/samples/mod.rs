@@ -17,18 +17,19 @@ mod text;
 
 use std::io::{self, Read};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use schemas::batch::Account;
 use schemas::bgp::Prefix;
-use schemas::registry::ConnectionId;
+use schemas::registry::{ConnectionId, Registry};
 use schemas::sample::Statistic;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use crate::decode::mapping::Mapping;
 use crate::decode::rtt::SampleError;
-pub use collector::{Collector, Scope};
+pub use collector::{Collector, LINK_TEST, OTHER_TENANT, Scope};
 pub use feed::SampleFeed;
 pub use owners::Owners;
 
@@ -139,8 +140,10 @@ pub struct Series {
 }
 
 /// Samples of one input, matched, second by second.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SampleSet {
+    /// What the connections are numbered by.
+    pub registry: Arc<Registry>,
     /// The samples by second; inside a second as they came.
     pub rows: Vec<SampleRow>,
     /// What they share.
@@ -157,6 +160,49 @@ pub struct SampleSet {
     pub damage: Option<String>,
     /// The first refused samples, with their numbers.
     pub refusals: Vec<String>,
+}
+
+/// A sample this far ahead of the log time of a live log has a bad clock (`docs/concepts/time.md`).
+const AHEAD_SECS_MAX: i64 = 60;
+
+impl SampleSet {
+    /// Makes it fit for a live log at its time, under the registry in force: samples of a clock that is
+    /// ahead are put aside, those of connections that are gone are nobody's.
+    pub fn settle(&mut self, now: Timestamp, registry: &Arc<Registry>) {
+        let ahead = now.plus_secs(AHEAD_SECS_MAX);
+        let before = self.rows.len();
+        self.rows.retain(|row| row.time <= ahead);
+        let late = (before - self.rows.len()) as u64;
+        self.account.accepted = self.account.accepted.saturating_sub(late);
+        self.account.quarantined += late;
+        self.account.note("clock_ahead", late);
+        if !Arc::ptr_eq(&self.registry, registry) {
+            self.renumber(registry);
+        }
+    }
+
+    /// Samples may have been matched by another version of the registry.
+    fn renumber(&mut self, registry: &Arc<Registry>) {
+        let mut owners = Vec::with_capacity(self.owners.len());
+        for series in &mut self.series {
+            let first = series.first_owner as usize;
+            let ids = self.owners.get(first..first + series.owners as usize).unwrap_or_default();
+            let known =
+                ids.iter().filter_map(|id| registry.id_of(&self.registry.connection(*id)?.name));
+            let start = owners.len();
+            owners.extend(known);
+            series.first_owner = u32::try_from(start).unwrap_or(u32::MAX);
+            series.owners = u32::try_from(owners.len() - start).unwrap_or(0);
+        }
+        let before = self.rows.len();
+        let series = &self.series;
+        self.rows.retain(|row| series.get(row.series as usize).is_some_and(|one| one.owners > 0));
+        let gone = (before - self.rows.len()) as u64;
+        self.account.accepted = self.account.accepted.saturating_sub(gone);
+        self.account.unmatched += gone;
+        self.owners = owners;
+        self.registry = Arc::clone(registry);
+    }
 }
 
 /// Reads all samples of an input.

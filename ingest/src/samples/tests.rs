@@ -196,8 +196,12 @@ fn one_bad_clock_is_put_aside_and_a_gap_is_not() {
     let times = [1_772_618_400, 1_872_618_400, 1_772_618_401, 1_772_718_401, 1_772_718_402];
     let set = read_all(times.map(line).concat().as_bytes());
     assert_eq!((set.account.accepted, set.account.quarantined), (4, 1));
-    let now = Some(Timestamp::from_secs(1_772_618_400));
-    let set = read_scoped(line(1_772_618_461).as_bytes(), Scope { now, tenant: None });
+    let scope = Scope { is_live: true, tenant: None };
+    let mut set = read_scoped(line(1_772_618_461).as_bytes(), scope);
+    let registry = Arc::clone(&set.registry);
+    set.settle(Timestamp::from_secs(1_772_618_401), &registry);
+    assert_eq!((set.account.accepted, set.account.quarantined), (1, 0));
+    set.settle(Timestamp::from_secs(1_772_618_400), &registry);
     assert_eq!((set.account.accepted, set.account.quarantined), (0, 1), "a minute ahead");
 }
 
@@ -207,7 +211,7 @@ fn a_tenant_counts_only_on_its_own_connections() {
 {"time":1772618400,"ip":"192.0.2.65","rtt_us":5,"source":"p"}
 {"time":1772618400,"ip":"192.0.2.65","rtt_us":5,"source":"p","connection":"own"}"#;
     let told_to = |tenant: &str| {
-        let scope = Scope { tenant: Some(tenant.into()), now: None };
+        let scope = Scope { tenant: Some(tenant.into()), is_live: true };
         told(&read_scoped(lines.as_bytes(), scope))
     };
     assert_eq!(

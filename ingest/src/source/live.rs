@@ -5,8 +5,11 @@
 //! that the intake keeps for each stream. A full channel is the only backpressure: the source stops
 //! reading, and TCP holds the router.
 
+use schemas::batch::Account;
 use schemas::time::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::samples::SampleSet;
 
 /// Bytes of one arrival at most.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
@@ -43,6 +46,15 @@ pub enum Word {
         broker_time: Option<Timestamp>,
         /// What it says.
         payload: Vec<u8>,
+    },
+    /// Matched samples, which need no stream: all of them become part of the log, or none.
+    Samples {
+        /// The samples.
+        samples: Box<SampleSet>,
+        /// Who waits until they are durable, and is told what became of them. Nobody is told of
+        /// samples that did not become part of the log; and if nobody waits any more when they are
+        /// taken, they are not.
+        answer: Option<oneshot::Sender<Account>>,
     },
     /// All that there was until now has been told.
     CaughtUp,

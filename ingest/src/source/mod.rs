@@ -3,8 +3,10 @@
 //! [`discover`] finds and recognises what the user named, [`open`] decompresses it, [`mrt_file`] reads
 //! it record by record, [`elements`] the formats of BMP and RIS Live, [`crate::samples`] those of RTT.
 //!
-//! [`live`] is what live sources tell the intake. There are four: [`bmp_listener`], into which routers
-//! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow.
+//! [`live`] is what live sources tell the intake. There are five: [`bmp_listener`], into which routers
+//! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow;
+//! [`prometheus`], pages of exporters. [`rtt_body`] and
+//! [`remote_write`] read what a request or a message says of samples.
 //! [`counter`], [`pattern`], [`tcp_md5`] and [`tls`] are what they share.
 
 mod bmp_file;
@@ -21,8 +23,11 @@ pub mod mrt_file;
 pub mod open;
 pub mod pattern;
 mod pcap_file;
+pub mod prometheus;
+pub mod remote_write;
 mod ris_file;
 pub mod ris_live;
+pub mod rtt_body;
 pub mod tcp_md5;
 #[cfg(test)]
 mod testing;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::live::{ARRIVALS_WAITING_MAX, Arrival, Outbox, Stop, Word};
+use crate::samples::SampleSet;
 
 /// Longer than any source under test may need.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ pub(super) struct Heard {
     pub(super) remote: String,
     pub(super) bytes: Vec<u8>,
     pub(super) messages: Vec<(u64, Vec<u8>)>,
+    pub(super) samples: Vec<SampleSet>,
     pub(super) caught_up: u32,
     pub(super) closed: Option<(String, bool)>,
 }
@@ -89,11 +91,13 @@ impl Ear {
         let is_new = !self.heard.contains_key(&arrival.stream);
         let heard = self.heard.entry(arrival.stream).or_default();
         assert_eq!(heard.closed, None, "nothing follows the end of a stream");
-        assert_eq!(is_new, matches!(arrival.word, Word::Opened { .. }), "{:?}", arrival.word);
+        let needs_none = matches!(arrival.word, Word::Opened { .. } | Word::Samples { .. });
+        assert!(needs_none || !is_new, "{:?}", arrival.word);
         match arrival.word {
             Word::Opened { remote } => heard.remote = remote,
             Word::Bytes(bytes) => heard.bytes.extend(bytes),
             Word::Message { offset, payload, .. } => heard.messages.push((offset, payload)),
+            Word::Samples { samples, .. } => heard.samples.push(*samples),
             Word::CaughtUp => heard.caught_up += 1,
             Word::Closed { reason, is_gap } => heard.closed = Some((reason, is_gap)),
         }

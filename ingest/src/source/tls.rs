@@ -118,6 +118,18 @@ pub fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
             roots
         }
     };
+    client_of(roots)
+}
+
+/// What a client needs that never speaks TLS: no server is trusted.
+///
+/// # Errors
+/// None in practice; what rustls says.
+pub(super) fn client_of_nobody() -> Result<Arc<ClientConfig>, TlsError> {
+    client_of(RootCertStore::empty())
+}
+
+fn client_of(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Refused { path: PathBuf::new(), error })?

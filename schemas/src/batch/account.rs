@@ -31,11 +31,17 @@ impl Account {
         self.unmatched += other.unmatched;
         self.quarantined += other.quarantined;
         self.refused += other.refused;
-        for (reason, count) in &other.reasons {
-            match self.reasons.iter_mut().find(|(known, _)| known == reason) {
-                Some((_, sum)) => *sum += count,
-                None => self.reasons.push((reason.clone(), *count)),
-            }
+        other.reasons.iter().for_each(|(reason, count)| self.note(reason, *count));
+    }
+
+    /// Counts a reason.
+    pub fn note(&mut self, reason: &str, more: u64) {
+        if more == 0 {
+            return;
+        }
+        match self.reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, sum)) => *sum += more,
+            None => self.reasons.push((reason.to_owned(), more)),
         }
     }
 }
