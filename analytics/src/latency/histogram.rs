@@ -45,6 +45,13 @@ pub fn highest_equivalent(value_us: u32) -> u32 {
     highest(value_us.min(BUCKET_MAX_US))
 }
 
+/// The smallest value that shares the slot of this one.
+#[must_use]
+pub fn lowest_equivalent(value_us: u32) -> u32 {
+    let value_us = value_us.min(BUCKET_MAX_US);
+    value_us & !((1 << shift_of(value_us)) - 1)
+}
+
 /// The largest value of a slot; past the last slot that of the last.
 #[must_use]
 pub fn slot_value(index: usize) -> u32 {
@@ -165,6 +172,8 @@ mod tests {
                 let expected = reference.highest_equivalent(u64::from(value));
                 assert_eq!(u64::from(highest_equivalent(value)), expected, "{value} us");
                 assert_eq!(slot_value(index_of(value)), highest_equivalent(value), "{value} us");
+                let lowest = reference.lowest_equivalent(u64::from(value));
+                assert_eq!(u64::from(lowest_equivalent(value)), lowest, "{value} us");
             }
         }
         assert_eq!(slot_value(SLOTS - 1), BUCKET_MAX_US);
