@@ -11,7 +11,9 @@ use schemas::tables::{
 };
 use schemas::time::Timestamp;
 
+use crate::latency::baseline::Expected;
 use crate::latency::window::{LatencyWindow, WINDOW_SECS};
+use crate::reference::GeoFacts;
 
 /// Rows of one fold, by table.
 #[derive(Debug, Default)]
@@ -49,8 +51,27 @@ pub(crate) fn session_of<'r>(
     })
 }
 
+/// What a `latency` row says beside the window itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Context<'a> {
+    /// Where its prefix is.
+    pub(crate) geo: Option<&'a GeoFacts>,
+    /// What is usual at its hour of the week.
+    pub(crate) expected: Option<Expected>,
+}
+
 /// The `latency` row of a closed window; none for a connection that left the registry.
 pub(crate) fn latency(closed: &LatencyWindow, registry: &Registry) -> Option<LatencyRow> {
+    latency_in(closed, registry, Context::default())
+}
+
+/// The same, with what is known of its place and of its past.
+pub(crate) fn latency_in(
+    closed: &LatencyWindow,
+    registry: &Registry,
+    context: Context<'_>,
+) -> Option<LatencyRow> {
+    let Context { geo, expected } = context;
     let connection = registry.connection(closed.series.connection)?;
     let summary = &closed.summary;
     let figures = summary.percentiles;
@@ -89,12 +110,18 @@ pub(crate) fn latency(closed: &LatencyWindow, registry: &Registry) -> Option<Lat
         p95_high_us,
         exact: true,
         quality: summary.quality(),
-        baseline_p50_us: None,
-        baseline_p95_us: None,
+        baseline_p50_us: expected.map(|expected| expected.p50_us),
+        baseline_p95_us: expected.and_then(|expected| expected.p95_us),
         route_epoch: None,
         route_role: None,
         as_hops: None,
         ingress_edge: None,
+        geo_country: geo.and_then(|geo| geo.country.clone()),
+        geo_subdivision: geo.and_then(|geo| geo.subdivision.clone()),
+        geo_asn: geo.and_then(|geo| geo.asn),
+        edge_nearest: geo.and_then(|geo| geo.edge_nearest.clone()),
+        edge_distance_km: geo.and_then(|geo| geo.edge_distance_km),
+        geo_mismatch: geo.and_then(|geo| geo.mismatch(figures.map(|f| f.min))),
         hist_bucket: summary.hist_bucket.clone(),
         hist_count: summary.hist_count.clone(),
         revision: 0,

@@ -83,6 +83,22 @@ impl Counts {
         }
     }
 
+    /// Adds the samples of many buckets, given as two slices of one length. Faster than one by one: room
+    /// is made once, whatever their order.
+    pub fn add_all<N: Copy + Into<u64>>(&mut self, buckets: &[u32], counts: &[N]) {
+        let (Some(low), Some(high)) = (buckets.iter().min(), buckets.iter().max()) else { return };
+        self.reach(index_of(*low), index_of(*high));
+        let (first, mut total) = (self.first, self.total);
+        for (bucket, count) in buckets.iter().zip(counts) {
+            let count: u64 = (*count).into();
+            if let Some(slot) = self.slots.get_mut(index_of(*bucket).wrapping_sub(first)) {
+                *slot = slot.saturating_add(count);
+            }
+            total = total.saturating_add(count);
+        }
+        self.total = total;
+    }
+
     /// Adds all samples of another histogram. Nothing is lost by it.
     pub fn merge(&mut self, other: &Self) {
         if let Some(last) = other.slots.len().checked_sub(1) {
@@ -248,6 +264,22 @@ mod tests {
             let found = merged.quantile(q).unwrap();
             prop_assert!(found >= exact, "{} of {}", found, exact);
             prop_assert!(f64::from(found - exact) <= 0.008 * f64::from(exact));
+        }
+
+        #[test]
+        fn many_at_once_are_the_same_as_one_by_one(
+            buckets in values(),
+            seed in 1..u64::MAX,
+            before in values(),
+        ) {
+            let counts: Vec<u64> = (1..).map(|i| seed.wrapping_mul(i) >> 40).take(buckets.len()).collect();
+            let (mut one_by_one, mut at_once) = (Counts::default(), Counts::default());
+            at_once.add_all(&before, &vec![1_u32; before.len()]);
+            before.iter().for_each(|bucket| one_by_one.add(*bucket, 1));
+            at_once.add_all(&buckets, &counts);
+            buckets.iter().zip(&counts).for_each(|(bucket, count)| one_by_one.add(*bucket, *count));
+            prop_assert_eq!(at_once.total(), one_by_one.total());
+            prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), one_by_one.iter().collect::<Vec<_>>());
         }
 
         #[test]
