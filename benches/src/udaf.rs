@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use analytics::lake::encode::{Span, encode};
+use analytics::lake::layout::INTERNAL;
 use analytics::latency::histogram::Counts;
 use peerscope::simulator::random::Random;
 use schemas::bgp::Prefix;
@@ -144,6 +145,7 @@ fn samples(random: &mut Random, prefix: u32) -> Vec<u32> {
 }
 
 fn put(folder: &Path, lake: &str, file: u32, rows: &mut [LatencyRow]) -> io::Result<()> {
+    fs::create_dir_all(folder.join(lake).join(INTERNAL))?;
     let folder = folder.join(lake).join("latency").join("date=2026-01-01");
     fs::create_dir_all(&folder)?;
     let span = Span { log: "bench".to_owned(), partition: 0, start: 0, end: 1 };

@@ -174,15 +174,12 @@ impl<'a> Pairs<'a> {
         histogram: &mut Counts,
     ) -> Result<()> {
         let buckets = self.buckets.get(buckets).unwrap_or_default();
-        if let Some(high) = buckets.iter().max().filter(|high| **high > BUCKET_MAX_US) {
-            return too_high(*high);
-        }
-        match self.counts.get(counts) {
+        let largest = match self.counts.get(counts) {
             Some(Numbers::Narrow(counts)) => histogram.add_all(buckets, counts),
             Some(Numbers::Wide(counts)) => histogram.add_all(buckets, counts),
-            None => {}
-        }
-        Ok(())
+            None => 0,
+        };
+        if largest > BUCKET_MAX_US { too_high(largest) } else { Ok(()) }
     }
 
     /// Where a row's buckets and counts are: as many of the one as of the other, and no null among them.
