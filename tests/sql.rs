@@ -10,7 +10,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use analytics::sql::{Lake, LakeRoot, Options};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::error::DataFusionError;

@@ -44,7 +44,7 @@ const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 
 /// Reads a table of the lake in DuckDB.
 const DUCKDB: &str = "import duckdb, sys\nduckdb.sql(\"set threads = 2\")\n\
-    print('answer')\nprint(int(duckdb.sql(sys.argv[1]).fetchone()[0]))\n";
+    print('answer')\nprint(int(duckdb.sql(sys.argv[1]).fetchall()[0][0]))\n";
 
 /// One contestant: a query that gives one number.
 #[derive(Clone, Debug)]
