@@ -10,6 +10,7 @@ use analytics::fold::{Committed, FoldError, Folding, fold};
 use analytics::lake::identity::{End, Identity, Standing, hex, sha256_hex};
 use analytics::lake::layout::{ddl_key, registry_key};
 use analytics::lake::{LakeError, LocalStore};
+use analytics::reference::geo::edges::Edges;
 use analytics::reference::{AsRelationships, Organisations, Reference, ReferenceError};
 use analytics::shard::FoldOptions;
 use analytics::sql::ddl;
@@ -251,7 +252,45 @@ pub fn load_reference(config: &ReferenceConfig) -> Result<(Reference, Vec<String
             .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
         hashes.push(format!("organisations:{hash}"));
     }
+    if let Some(path) = &config.geoip {
+        for path in mmdb_files(path)? {
+            let fail = |error| ReplayError::Reference { path: path.clone(), error };
+            let bytes = std::fs::read(&path).map_err(|error| fail(error.into()))?;
+            reference.geo.add(bytes).map_err(fail)?;
+        }
+        let databases = reference.geo.databases().iter();
+        hashes.extend(databases.map(|database| format!("geoip:{}", database.content_hash)));
+    }
+    if let Some(path) = &config.edges {
+        let (reader, hash) = open_reference(path)?;
+        reference.geo.edges = Edges::read(reader)
+            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
+        hashes.push(format!("edges:{hash}"));
+    }
     Ok((reference, hashes))
+}
+
+/// The file that is named, or those of a folder that end in `.mmdb`, by name.
+fn mmdb_files(path: &Path) -> Result<Vec<PathBuf>, ReplayError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let fail = |error: std::io::Error| ReplayError::Reference {
+        path: path.to_owned(),
+        error: error.into(),
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(fail)? {
+        let file = entry.map_err(fail)?.path();
+        if file.extension().is_some_and(|extension| extension == "mmdb") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(fail(std::io::Error::other("no file in this folder ends in .mmdb"))),
+        false => Ok(files),
+    }
 }
 
 fn open_reference(path: &Path) -> Result<(impl BufRead + use<>, String), ReplayError> {

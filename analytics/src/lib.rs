@@ -16,3 +16,4 @@ mod route_rows;
 pub mod rows;
 pub mod shard;
 pub mod sql;
+mod usual;

@@ -11,8 +11,10 @@ use schemas::tables::{
 };
 use schemas::time::Timestamp;
 
+use crate::latency::baseline::Expected;
 use crate::latency::summary::Summary;
 use crate::latency::window::LatencyWindow;
+use crate::reference::GeoFacts;
 
 /// Rows of one fold, by table.
 #[derive(Debug, Default)]
@@ -62,7 +64,8 @@ pub(crate) fn session_of<'r>(
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionTexts {
     tenant: Text,
-    name: Text,
+    /// Its name.
+    pub(crate) name: Text,
     country: Option<Text>,
     region: Option<Text>,
     site: Option<Text>,
@@ -81,12 +84,23 @@ impl ConnectionTexts {
     }
 }
 
+/// What a `latency` row says beside the window itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Context<'a> {
+    /// Where its prefix is.
+    pub(crate) geo: Option<&'a GeoFacts>,
+    /// What is usual at its hour of the week.
+    pub(crate) expected: Option<Expected>,
+}
+
 /// The `latency` row of a closed window; none for a connection that left the registry.
 pub(crate) fn latency(
     closed: LatencyWindow,
     texts: &[ConnectionTexts],
     registry: &Registry,
+    context: Context<'_>,
 ) -> Option<LatencyRow> {
+    let Context { geo, expected } = context;
     let connection = registry.connection(closed.series.connection)?;
     let texts = texts.get(closed.series.connection as usize)?;
     let window_secs = closed.secs();
@@ -127,12 +141,18 @@ pub(crate) fn latency(
         p95_high_us,
         exact,
         quality,
-        baseline_p50_us: None,
-        baseline_p95_us: None,
+        baseline_p50_us: expected.map(|expected| expected.p50_us),
+        baseline_p95_us: expected.and_then(|expected| expected.p95_us),
         route_epoch: None,
         route_role: None,
         as_hops: None,
         ingress_edge: None,
+        geo_country: geo.and_then(|geo| geo.country.clone()),
+        geo_subdivision: geo.and_then(|geo| geo.subdivision.clone()),
+        geo_asn: geo.and_then(|geo| geo.asn),
+        edge_nearest: geo.and_then(|geo| geo.edge_nearest.clone()),
+        edge_distance_km: geo.and_then(|geo| geo.edge_distance_km),
+        geo_mismatch: geo.and_then(|geo| geo.mismatch(figures.map(|f| f.min))),
         hist_bucket,
         hist_count,
         revision: closed.revision,

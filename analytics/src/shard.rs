@@ -17,10 +17,11 @@ use schemas::time::Timestamp;
 use crate::detect::{Change, DetectOptions, Detector};
 use crate::latency::rollup;
 use crate::latency::window::{LatencyOptions, LatencyWindow, Windows};
-use crate::reference::Reference;
+use crate::reference::{GeoTable, Reference};
 use crate::rib::{Fallen, Rib, snapshot};
 use crate::route_rows::{RouteRows, Told};
 use crate::rows::{self, ConnectionTexts, Rows};
+use crate::usual::Usual;
 
 /// Settings of a fold.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,10 @@ pub struct Shard {
     hours: snapshot::Hours,
     detector: Detector,
     windows: Windows,
+    usual: Usual,
+    geo: GeoTable,
+    /// Whether the log is live, by its last batch.
+    is_live: bool,
     closed: Vec<LatencyWindow>,
     touches: Vec<Touch>,
     /// Rows that wait for the lake.
@@ -90,6 +95,9 @@ impl Shard {
             hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone()),
             windows: Windows::new(options.latency.clone()),
+            usual: Usual::new(&options.latency),
+            geo: GeoTable::default(),
+            is_live: false,
             closed: Vec::new(),
             touches: Vec::new(),
             rows: Rows::default(),
@@ -102,6 +110,7 @@ impl Shard {
 
     /// Folds one batch.
     pub fn apply(&mut self, batch: &EventBatch) {
+        self.is_live = batch.is_live;
         self.windows.begin();
         self.route_rows.begin();
         for run in batch.runs() {
@@ -138,6 +147,7 @@ impl Shard {
         let limits = [
             ("latency windows", late, "late"),
             ("latency series", std::mem::take(&mut self.windows.refused), "series_max"),
+            ("latency baselines", self.usual.take_refused(), "series_max"),
             ("findings", std::mem::take(&mut self.detector.cases_refused), "cases_max"),
             ("routing state", std::mem::take(&mut self.rib.refused), "routes_max"),
         ];
@@ -260,8 +270,10 @@ impl Shard {
             self.detector.configure(settings.detect);
             latency = settings.latency;
         }
+        self.usual.configure(&latency);
         self.windows.restart(latency, &mut self.closed);
         self.write_windows();
+        self.geo = self.reference.geo.enrich(registry);
         let names = |registry: &Registry| -> Vec<String> {
             registry.connections().iter().map(|connection| connection.name.clone()).collect()
         };
@@ -331,7 +343,12 @@ impl Shard {
                 (_, 0) => &mut self.rows.latency,
                 (_, _) => &mut self.rows.latency_revisions,
             };
-            into.extend(rows::latency(window, &self.texts, registry));
+            let is_backfill = self.is_live
+                && self.reached.secs_since(window.window.start) > self.backfill_after_secs;
+            let expected = self.usual.of(&window, &self.texts, is_backfill);
+            let geo = self.geo.of(window.series.connection, window.series.prefix);
+            let context = rows::Context { geo, expected };
+            into.extend(rows::latency(window, &self.texts, registry, context));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::bgpkit;
 use crate::contest::BenchError;
+use crate::udaf::Query;
 
 /// Exit code of `peerscope` for an input that is damaged, and used up to the damage.
 const DAMAGED: i32 = 65;
@@ -61,12 +62,15 @@ pub(crate) enum Job {
     },
     /// `peerscope demo`: simulate, replay, tell.
     Demo,
+    /// A query over a lake.
+    Query(Query),
 }
 
 impl Job {
     /// The command, working in a folder of its own.
     pub(crate) fn command(&self, programs: &Programs, folder: &Path) -> Command {
         let mut command = match self {
+            Self::Query(query) => query.command(programs),
             Self::Bgpkit(_) => Command::new(&programs.benches),
             Self::Bgpdump(_) => Command::new("bgpdump"),
             _ => Command::new(&programs.peerscope),
@@ -83,6 +87,11 @@ impl Job {
                 .arg("lake")
                 .arg(input),
             Self::Demo => command.args(["demo", "--lake", "lake"]),
+            Self::Query(_) => &mut command,
+        };
+        let folder = match self {
+            Self::Query(query) => query.folder(),
+            _ => folder,
         };
         command.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());
         command
@@ -100,6 +109,7 @@ impl Job {
             }
             Self::Rtt { .. } => "peerscope replay".to_owned(),
             Self::Demo => "peerscope demo".to_owned(),
+            Self::Query(query) => query.contestant(),
         }
     }
 
@@ -129,6 +139,9 @@ impl Job {
             }
             Self::Decode(_) => Ok(nth_field(lines.nth(1).transpose()?, '\t', 2)),
             Self::Bgpkit(_) => Ok(nth_field(lines.next().transpose()?, '\t', 0)),
+            Self::Query(query) => {
+                Ok(lines.nth(1).transpose()?.and_then(|line| query.answer(&line)))
+            }
             Self::Replay { .. } | Self::Rtt { .. } => {
                 let text: Vec<String> = lines.collect::<Result<_, _>>()?;
                 Ok(self.of_replay(&Told::read(&text)))

@@ -5,7 +5,7 @@
 //!
 //! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
-//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`world`]: what this binary does when it is
+//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`udaf`], [`world`]: what this binary does when it is
 //!   started by itself.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
@@ -22,6 +22,7 @@ mod machine;
 mod report;
 mod rib;
 mod stage;
+mod udaf;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ enum Command {
     Demo,
     /// A full table into the routing state
     Rib,
+    /// A million histograms into quantiles, by SQL
+    Udaf,
     /// A contestant: counts the elements of a file with bgpkit-parser
     #[command(hide = true)]
     Bgpkit {
@@ -86,6 +89,12 @@ enum Command {
     #[command(hide = true)]
     Generate {
         /// Where it goes
+        folder: PathBuf,
+    },
+    /// Writes the histograms that `udaf` merges
+    #[command(hide = true)]
+    Histograms {
+        /// Where they go
         folder: PathBuf,
     },
     /// Writes the quiet world that `rtt` measures
@@ -139,6 +148,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Generate { folder } => {
             return Ok(big::write(folder, &corpus::sources().map_err(std::io::Error::other)?)?);
         }
+        Command::Histograms { folder } => return Ok(udaf::write(folder)?),
         Command::World { folder } => return Ok(world::write(folder)?),
         Command::All => "all",
         Command::Decode => "decode",
@@ -147,6 +157,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Big => "big",
         Command::Demo => "demo",
         Command::Rib => "rib",
+        Command::Udaf => "udaf",
     };
     let programs = Programs::find()?;
     let load_before = machine::load_average();
@@ -188,6 +199,9 @@ fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, Bench
     }
     if is(&Command::Demo) {
         sections.push(stage::demo(programs)?);
+    }
+    if is(&Command::Udaf) {
+        sections.push(udaf::section(programs)?);
     }
     if is(&Command::Rib) {
         sections.extend(rib::sections(programs)?);

@@ -10,7 +10,19 @@ use crate::time::Timestamp;
 pub const RTT_US_MAX: u32 = 60_000_000;
 
 /// What a sample's value is. Statistics are never mixed in one percentile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub enum Statistic {
     /// One probe's round trip.
     #[default]

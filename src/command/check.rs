@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use anyhow::Context as _;
+
 use super::{Ended, Global};
 use crate::replay::load_reference;
 
@@ -31,6 +33,13 @@ impl Check {
         }
         if !reference.organisations.is_empty() {
             writeln!(out, "organisations: {} AS numbers", reference.organisations.len())?;
+        }
+        for database in reference.geo.databases() {
+            database.verify().with_context(|| format!("geoip: {}", database.name()))?;
+            writeln!(out, "geoip: {}, whole", database.name())?;
+        }
+        if !reference.geo.edges.is_empty() {
+            writeln!(out, "edges: {} edges", reference.geo.edges.len())?;
         }
         for connection in registry.connections() {
             let name = &connection.name;

@@ -150,8 +150,20 @@ const KEYS: &[Key] = &[
     ),
     ("[reference]", "vrps", "file", "none", "VRPs (read by a later version)"),
     ("[reference]", "aspas", "file", "none", "ASPAs (read by a later version)"),
-    ("[reference]", "geoip", "file", "none", "MMDB (read by a later version)"),
-    ("[reference]", "edges", "file", "none", "edge catalogue (read by a later version)"),
+    (
+        "[reference]",
+        "geoip",
+        "file",
+        "none",
+        "MMDB of type City, Country or ASN, or a folder of `.mmdb` files, one of each",
+    ),
+    (
+        "[reference]",
+        "edges",
+        "file",
+        "none",
+        "edge catalogue: CSV `edge_id,metro,latitude,longitude,communities,next_hops`, lists parted by `;`",
+    ),
     (
         "[source.NAME]",
         "files",

@@ -117,9 +117,9 @@ pub struct ReferenceConfig {
     pub aspas: Option<PathBuf>,
     /// AS number to organisation.
     pub organisations: Option<PathBuf>,
-    /// GeoIP database; read by a later version.
+    /// MMDB file, or a folder of them: City, Country, ASN.
     pub geoip: Option<PathBuf>,
-    /// Edge catalogue; read by a later version.
+    /// Edge catalogue.
     pub edges: Option<PathBuf>,
 }
 
@@ -127,12 +127,7 @@ impl ReferenceConfig {
     /// Keys that are set and that this version does not read.
     #[must_use]
     pub fn unread(&self) -> Vec<&'static str> {
-        let later = [
-            ("vrps", &self.vrps),
-            ("aspas", &self.aspas),
-            ("geoip", &self.geoip),
-            ("edges", &self.edges),
-        ];
+        let later = [("vrps", &self.vrps), ("aspas", &self.aspas)];
         later.into_iter().filter(|(_, path)| path.is_some()).map(|(key, _)| key).collect()
     }
 }

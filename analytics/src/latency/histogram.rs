@@ -33,6 +33,26 @@ const fn highest(value_us: u32) -> u32 {
     value_us | ((1 << shift_of(value_us)) - 1)
 }
 
+/// Slots that are found side by side.
+const BLOCK: usize = 64;
+/// Buckets that are looked at twice while they are near.
+const NEAR: usize = 2048;
+
+/// The same as [`slot`] without a shift that depends on the value, so that four fit into one step: the
+/// exponent of a double and the upper bits of its mantissa are the octave and the slot within it.
+#[expect(clippy::cast_possible_truncation, reason = "18 bits are left")]
+fn slot_by_exponent(value_us: u32) -> u32 {
+    // The exponent is biased by 1023, and the octave that begins at HALF is the first.
+    const BELOW: u32 = (1023 + HALF_BITS - 1) << HALF_BITS;
+    let bits = f64::from(value_us.max(HALF)).to_bits() >> (f64::MANTISSA_DIGITS - 1 - HALF_BITS);
+    let slot = bits as u32 - BELOW;
+    if value_us < HALF { value_us } else { slot }
+}
+
+fn saturating_sum<N: Copy + Into<u64>>(counts: &[N]) -> u64 {
+    counts.iter().fold(0, |sum: u64, count| sum.saturating_add((*count).into()))
+}
+
 /// The slot of a value; above [`RTT_MAX_US`] the last one.
 #[must_use]
 pub fn index_of(value_us: u32) -> usize {
@@ -43,6 +63,13 @@ pub fn index_of(value_us: u32) -> usize {
 #[must_use]
 pub fn highest_equivalent(value_us: u32) -> u32 {
     highest(value_us.min(BUCKET_MAX_US))
+}
+
+/// The smallest value that shares the slot of this one.
+#[must_use]
+pub fn lowest_equivalent(value_us: u32) -> u32 {
+    let value_us = value_us.min(BUCKET_MAX_US);
+    value_us & !((1 << shift_of(value_us)) - 1)
 }
 
 /// The largest value of a slot; past the last slot that of the last.
@@ -74,6 +101,47 @@ impl Counts {
             }
             self.total = self.total.saturating_add(count);
         }
+    }
+
+    /// Adds the samples of many buckets, given as two slices of one length, and says the largest bucket that
+    /// was among them. Faster than one by one: room is made once for many, whatever their order, and
+    /// the slots of a block are found side by side.
+    pub fn add_all<N: Copy + Into<u64>>(&mut self, buckets: &[u32], counts: &[N]) -> u32 {
+        let mut largest = 0;
+        for (buckets, counts) in buckets.chunks(NEAR).zip(counts.chunks(NEAR)) {
+            let (Some(low), Some(high)) = (buckets.iter().min(), buckets.iter().max()) else {
+                break;
+            };
+            largest = largest.max(*high);
+            self.reach(index_of(*low), index_of(*high));
+            self.add_near(buckets, counts);
+        }
+        largest
+    }
+
+    /// Adds buckets for all of which there is room.
+    fn add_near<N: Copy + Into<u64>>(&mut self, buckets: &[u32], counts: &[N]) {
+        let first = u32::try_from(self.first).unwrap_or(u32::MAX);
+        let slots = self.slots.as_mut_slice();
+        let (mut total, mut found) = (self.total, [0; BLOCK]);
+        for (buckets, counts) in buckets.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
+            for (index, bucket) in found.iter_mut().zip(buckets) {
+                *index = slot_by_exponent((*bucket).min(BUCKET_MAX_US)).wrapping_sub(first);
+            }
+            // A sum of 64 numbers below 2^57 cannot overflow.
+            let (mut sum, mut bits) = (0_u64, 0_u64);
+            for (index, count) in found.iter().zip(counts) {
+                let count: u64 = (*count).into();
+                if let Some(slot) = slots.get_mut(*index as usize) {
+                    *slot = slot.saturating_add(count);
+                }
+                sum = sum.wrapping_add(count);
+                bits |= count;
+            }
+            let is_small = bits.leading_zeros() > BLOCK.ilog2();
+            total = total.saturating_add(if is_small { sum } else { saturating_sum(counts) });
+        }
+        self.total = total;
     }
 
     /// Adds all samples of another histogram. Nothing is lost by it.
@@ -161,10 +229,13 @@ mod tests {
             let edge = slot_value(index);
             assert_eq!(index_of(edge), index, "slot {index}");
             for value in [edge.saturating_sub(1), edge, edge + 1] {
+                assert_eq!(slot_by_exponent(value) as usize, slot(value), "{value} us");
                 let value = value.min(RTT_MAX_US);
                 let expected = reference.highest_equivalent(u64::from(value));
                 assert_eq!(u64::from(highest_equivalent(value)), expected, "{value} us");
                 assert_eq!(slot_value(index_of(value)), highest_equivalent(value), "{value} us");
+                let lowest = reference.lowest_equivalent(u64::from(value));
+                assert_eq!(u64::from(lowest_equivalent(value)), lowest, "{value} us");
             }
         }
         assert_eq!(slot_value(SLOTS - 1), BUCKET_MAX_US);
@@ -239,6 +310,22 @@ mod tests {
             let found = merged.quantile(q).unwrap();
             prop_assert!(found >= exact, "{} of {}", found, exact);
             prop_assert!(f64::from(found - exact) <= 0.008 * f64::from(exact));
+        }
+
+        #[test]
+        fn many_at_once_are_the_same_as_one_by_one(
+            buckets in values(),
+            seed in 1..u64::MAX,
+            before in values(),
+        ) {
+            let counts: Vec<u64> = (1..).map(|i| seed.wrapping_mul(i) >> (seed % 50)).take(buckets.len()).collect();
+            let (mut one_by_one, mut at_once) = (Counts::default(), Counts::default());
+            at_once.add_all(&before, &vec![1_u32; before.len()]);
+            before.iter().for_each(|bucket| one_by_one.add(*bucket, 1));
+            at_once.add_all(&buckets, &counts);
+            buckets.iter().zip(&counts).for_each(|(bucket, count)| one_by_one.add(*bucket, *count));
+            prop_assert_eq!(at_once.total(), one_by_one.total());
+            prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), one_by_one.iter().collect::<Vec<_>>());
         }
 
         #[test]

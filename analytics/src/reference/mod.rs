@@ -1,10 +1,12 @@
-//! Slow facts: AS relationships and organisations. One snapshot, swapped whole; nothing is loaded
+//! Slow facts: AS relationships, organisations, geography. One snapshot, swapped whole; nothing is loaded
 //! outside the constructors, and those read from what the caller opened.
 
 mod as_relationships;
+pub mod geo;
 mod organisations;
 
 pub use as_relationships::{AsRelationships, Relationship};
+pub use geo::{Geo, GeoFacts, GeoTable};
 pub use organisations::Organisations;
 
 /// Why a reference file is refused.
@@ -23,6 +25,9 @@ pub enum ReferenceError {
         /// What should stand there.
         wanted: &'static str,
     },
+    /// An MMDB that is none of ours.
+    #[error(transparent)]
+    Database(#[from] geo::database::DatabaseError),
 }
 
 /// All reference data in force.
@@ -32,4 +37,6 @@ pub struct Reference {
     pub relationships: AsRelationships,
     /// Which ASes belong to one company.
     pub organisations: Organisations,
+    /// Where prefixes and edges are.
+    pub geo: Geo,
 }

@@ -18,7 +18,6 @@ use datafusion::prelude::SessionContext;
 use schemas::bgp::Prefix;
 
 use super::hdr::{HdrMerge, Pairs, buckets_type, is_list_of_integers, merged_type};
-use crate::latency::histogram::Counts;
 
 /// What a parameter takes.
 #[derive(Clone, Copy)]
@@ -166,42 +165,41 @@ fn all() -> Vec<Function> {
     ]
 }
 
-/// The histogram of each row.
-fn histograms(merged: &ArrayRef) -> impl Iterator<Item = Result<Option<Counts>>> {
+/// A value of each row's merged histogram; null where there is none.
+fn of_merged<T>(
+    merged: &ArrayRef,
+    mut value: impl FnMut(&Pairs<'_>, usize) -> Result<Option<T>>,
+) -> Result<Vec<Option<T>>> {
     let merged = merged.as_struct();
-    (0..merged.len()).map(move |row| {
-        let (Some(buckets), Some(counts)) =
-            (merged.column_by_name("bucket"), merged.column_by_name("count"))
-        else {
-            return exec_err!("merged histogram without its two lists");
-        };
-        let pairs = Pairs::new(buckets, counts);
-        if merged.is_null(row) || pairs.is_null(row) {
-            return Ok(None);
-        }
-        let mut histogram = Counts::default();
-        pairs.add_to(row, &mut histogram)?;
-        Ok(Some(histogram))
-    })
+    let (Some(buckets), Some(counts)) =
+        (merged.column_by_name("bucket"), merged.column_by_name("count"))
+    else {
+        return exec_err!("merged histogram without its two lists");
+    };
+    let pairs = Pairs::new(buckets, counts)?;
+    let of_row = |row| match merged.is_null(row) || pairs.is_null(row) {
+        true => Ok(None),
+        false => value(&pairs, row),
+    };
+    (0..merged.len()).map(of_row).collect()
 }
 
 fn hdr_quantile(args: &[ArrayRef]) -> Result<ArrayRef> {
     let [merged, quantiles] = args else { return exec_err!("hdr_quantile takes two arguments") };
-    let rows = histograms(merged).zip(quantiles.as_primitive::<Float64Type>());
-    let values = rows.map(|(histogram, q)| match (histogram?, q) {
-        (_, Some(q)) if !(0.0..=1.0).contains(&q) => {
-            exec_err!("hdr_quantile takes a quantile from 0 to 1, not {q}")
-        }
-        (Some(histogram), Some(q)) => Ok(histogram.quantile(q)),
-        _ => Ok(None),
-    });
-    Ok(Arc::new(values.collect::<Result<UInt32Array>>()?))
+    let quantiles = quantiles.as_primitive::<Float64Type>();
+    if let Some(q) = quantiles.iter().flatten().find(|q| !(0.0..=1.0).contains(q)) {
+        return exec_err!("hdr_quantile takes a quantile from 0 to 1, not {q}");
+    }
+    let values = of_merged(merged, |pairs, row| match quantiles.is_valid(row) {
+        true => pairs.quantile(row, quantiles.value(row)),
+        false => Ok(None),
+    })?;
+    Ok(Arc::new(UInt32Array::from(values)))
 }
 
 fn hdr_count(args: &[ArrayRef]) -> Result<ArrayRef> {
     let [merged] = args else { return exec_err!("hdr_count takes one argument") };
-    let counts = histograms(merged).map(|histogram| Ok(histogram?.map(|counts| counts.total())));
-    Ok(Arc::new(counts.collect::<Result<UInt64Array>>()?))
+    Ok(Arc::new(UInt64Array::from(of_merged(merged, |pairs, row| pairs.total(row).map(Some))?)))
 }
 
 /// The prefix of each row, a run of equal texts read once; none where the text is not one.

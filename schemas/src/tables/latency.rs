@@ -79,6 +79,18 @@ table! {
         as_hops: Option<u16>,
         /// Edge at which traffic enters; null where unknown
         ingress_edge: Option<Text>,
+        /// Country of the prefix by GeoIP, ISO 3166-1; null without a database or where it does not know it
+        geo_country: Option<Text>,
+        /// Subdivision of the prefix by GeoIP, ISO 3166-2; null without a database or where it does not know it
+        geo_subdivision: Option<Text>,
+        /// AS number of the prefix by GeoIP; null without a database or where it does not know it
+        geo_asn: Option<Asn>,
+        /// Edge nearest to the registered location, else to that of GeoIP; null without a location or a catalogue
+        edge_nearest: Option<Text>,
+        /// Kilometres to that edge, less the accuracy radius where the location is that of GeoIP; null where edge_nearest is
+        edge_distance_km: Option<u32>,
+        /// Whether rtt_min_us is below 0.95 of what light in fibre needs for that distance and back; null without a distance or an answer
+        geo_mismatch: Option<bool>,
         /// Highest equivalent value of each non-empty HdrHistogram bucket (1 us to 60 s, 2 digits), ascending
         hist_bucket: Vec<u32>,
         /// Samples in each of these buckets
