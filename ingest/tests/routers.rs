@@ -63,7 +63,9 @@ async fn listener() {
             Word::Opened { remote } => append("opened", remote.as_bytes()),
             Word::Bytes(bytes) => append("bmp", &bytes),
             Word::Closed { reason, .. } => append("closed", reason.as_bytes()),
-            Word::Message { .. } | Word::CaughtUp => panic!("no word of a listener"),
+            Word::Message { .. } | Word::Samples { .. } | Word::CaughtUp => {
+                panic!("no word of a listener")
+            }
         }
     }
 }
