@@ -47,15 +47,16 @@ impl Service {
     fn start(bench: &Bench) -> Self {
         let arguments = ["run", "--config", "peerscope.toml", "--lake", "lake"];
         let mut child = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut service = Self { child, address: String::new() };
         let mut told = Vec::new();
-        for line in errors.lines() {
-            let line = line.unwrap();
+        while let Some(Ok(line)) = errors.next() {
             if let Some((_, address)) = line.split_once("peerscope: http: ") {
                 address.clone_into(&mut service.address);
             }
             if line.contains("running") {
+                // Whoever writes to a pipe that nobody reads is stopped.
+                std::thread::spawn(move || errors.for_each(drop));
                 return service;
             }
             told.push(line);

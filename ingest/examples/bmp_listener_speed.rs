@@ -119,7 +119,9 @@ async fn measure(messages: u64, is_paced: bool) {
                 session.feed(&bytes, wall_clock(), &mut sink).unwrap();
             }
             Word::Closed { .. } => ended += 1,
-            Word::Message { .. } | Word::CaughtUp => panic!("no word of a listener"),
+            Word::Message { .. } | Word::Samples { .. } | Word::CaughtUp => {
+                panic!("no word of a listener")
+            }
         }
     }
     let (cpu, wall) = (cpu_secs() - before.0, before.1.elapsed().as_secs_f64());
