@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use support::{Bench, stderr, stdout};
 
@@ -99,7 +99,7 @@ impl Service {
 }
 
 fn now_secs() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    ingest::source::live::wall_clock().secs().unsigned_abs()
 }
 
 /// Samples of an address, one a millisecond from now on backwards.
