@@ -7,7 +7,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use support::{Bench, stderr, stdout};
 
@@ -47,15 +47,16 @@ impl Service {
     fn start(bench: &Bench) -> Self {
         let arguments = ["run", "--config", "peerscope.toml", "--lake", "lake"];
         let mut child = bench.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-        let errors = BufReader::new(child.stderr.take().unwrap());
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut service = Self { child, address: String::new() };
         let mut told = Vec::new();
-        for line in errors.lines() {
-            let line = line.unwrap();
+        while let Some(Ok(line)) = errors.next() {
             if let Some((_, address)) = line.split_once("peerscope: http: ") {
                 address.clone_into(&mut service.address);
             }
             if line.contains("running") {
+                // Whoever writes to a pipe that nobody reads is stopped.
+                std::thread::spawn(move || errors.for_each(drop));
                 return service;
             }
             told.push(line);
@@ -98,7 +99,7 @@ impl Service {
 }
 
 fn now_secs() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    ingest::source::live::wall_clock().secs().unsigned_abs()
 }
 
 /// Samples of an address, one a millisecond from now on backwards.
