@@ -232,3 +232,52 @@ pub(crate) fn ledger(source: &Text, account: &Account, time: Timestamp) -> Ledge
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use schemas::bgp::Asn;
+    use schemas::sample::Statistic;
+    use schemas::time::TimeWindow;
+
+    use crate::latency::summary::Summariser;
+    use crate::latency::window::SeriesKey;
+
+    #[test]
+    fn a_row_has_its_place_and_its_past_where_they_are_known() {
+        let connections = r#"[{"name": "a", "prefixes": ["192.0.2.0/24"]}]"#;
+        let registry =
+            Registry::new(1, serde_json::from_str(connections).unwrap(), Vec::new()).unwrap();
+        let series = SeriesKey {
+            connection: 0,
+            prefix: "192.0.2.0/24".parse().unwrap(),
+            statistic: Statistic::Sample,
+        };
+        let closed = LatencyWindow {
+            window: TimeWindow::containing(Timestamp::from_secs(0), WINDOW_SECS),
+            source: "probe".into(),
+            series,
+            summary: Summariser::default().summarise([900, 2_000].into_iter(), 2),
+        };
+        let bare = latency(&closed, &registry).unwrap();
+        assert_eq!((bare.geo_country, bare.geo_mismatch, bare.baseline_p50_us), (None, None, None));
+
+        let geo = GeoFacts {
+            country: Some("SE".into()),
+            subdivision: Some("SE-E".into()),
+            asn: Some(Asn(64_500)),
+            edge_nearest: Some("sto01".into()),
+            edge_distance_km: Some(100),
+            rtt_floor_us: Some(1_000),
+        };
+        let expected =
+            Expected { p50_us: 800, p50_mad_us: 10, p95_us: None, p95_mad_us: None, hours: 1 };
+        let context = Context { geo: Some(&geo), expected: Some(expected) };
+        let row = latency_in(&closed, &registry, context).unwrap();
+        assert_eq!((row.geo_country.as_deref(), row.geo_asn), (Some("SE"), Some(Asn(64_500))));
+        assert_eq!((row.edge_nearest.as_deref(), row.edge_distance_km), (Some("sto01"), Some(100)));
+        assert_eq!(row.geo_mismatch, Some(true), "0.9 ms for 100 km");
+        assert_eq!((row.baseline_p50_us, row.baseline_p95_us), (Some(800), None));
+    }
+}

@@ -18,7 +18,8 @@ SELECT "window_start", "window_secs", "tenant", "connection", "partner_asn", "co
   "rtt_min_us", "rtt_p50_us", "rtt_p90_us", "rtt_p95_us", "rtt_p99_us", "rtt_max_us",
   "rtt_mean_us", "jitter_us", "p50_low_us", "p50_high_us", "p95_low_us", "p95_high_us",
   "exact", "quality", "baseline_p50_us", "baseline_p95_us", "route_epoch", "route_role",
-  "as_hops", "ingress_edge", "hist_bucket", "hist_count", "revision", date
+  "as_hops", "ingress_edge", "geo_country", "geo_subdivision", "geo_asn", "edge_nearest",
+  "edge_distance_km", "geo_mismatch", "hist_bucket", "hist_count", "revision", date
 FROM read_parquet('latency/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
 -- a late correction of a window that `latency` holds
@@ -28,7 +29,8 @@ SELECT "window_start", "window_secs", "tenant", "connection", "partner_asn", "co
   "rtt_min_us", "rtt_p50_us", "rtt_p90_us", "rtt_p95_us", "rtt_p99_us", "rtt_max_us",
   "rtt_mean_us", "jitter_us", "p50_low_us", "p50_high_us", "p95_low_us", "p95_high_us",
   "exact", "quality", "baseline_p50_us", "baseline_p95_us", "route_epoch", "route_role",
-  "as_hops", "ingress_edge", "hist_bucket", "hist_count", "revision", date
+  "as_hops", "ingress_edge", "geo_country", "geo_subdivision", "geo_asn", "edge_nearest",
+  "edge_distance_km", "geo_mismatch", "hist_bucket", "hist_count", "revision", date
 FROM read_parquet('latency_revisions/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
 -- `latency` merged to five minutes
@@ -38,7 +40,8 @@ SELECT "window_start", "window_secs", "tenant", "connection", "partner_asn", "co
   "rtt_min_us", "rtt_p50_us", "rtt_p90_us", "rtt_p95_us", "rtt_p99_us", "rtt_max_us",
   "rtt_mean_us", "jitter_us", "p50_low_us", "p50_high_us", "p95_low_us", "p95_high_us",
   "exact", "quality", "baseline_p50_us", "baseline_p95_us", "route_epoch", "route_role",
-  "as_hops", "ingress_edge", "hist_bucket", "hist_count", "revision", date
+  "as_hops", "ingress_edge", "geo_country", "geo_subdivision", "geo_asn", "edge_nearest",
+  "edge_distance_km", "geo_mismatch", "hist_bucket", "hist_count", "revision", date
 FROM read_parquet('latency_5m/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
 -- `latency` merged to an hour
@@ -48,7 +51,8 @@ SELECT "window_start", "window_secs", "tenant", "connection", "partner_asn", "co
   "rtt_min_us", "rtt_p50_us", "rtt_p90_us", "rtt_p95_us", "rtt_p99_us", "rtt_max_us",
   "rtt_mean_us", "jitter_us", "p50_low_us", "p50_high_us", "p95_low_us", "p95_high_us",
   "exact", "quality", "baseline_p50_us", "baseline_p95_us", "route_epoch", "route_role",
-  "as_hops", "ingress_edge", "hist_bucket", "hist_count", "revision", date
+  "as_hops", "ingress_edge", "geo_country", "geo_subdivision", "geo_asn", "edge_nearest",
+  "edge_distance_km", "geo_mismatch", "hist_bucket", "hist_count", "revision", date
 FROM read_parquet('latency_1h/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
 -- `latency` merged to a day
@@ -58,7 +62,8 @@ SELECT "window_start", "window_secs", "tenant", "connection", "partner_asn", "co
   "rtt_min_us", "rtt_p50_us", "rtt_p90_us", "rtt_p95_us", "rtt_p99_us", "rtt_max_us",
   "rtt_mean_us", "jitter_us", "p50_low_us", "p50_high_us", "p95_low_us", "p95_high_us",
   "exact", "quality", "baseline_p50_us", "baseline_p95_us", "route_epoch", "route_role",
-  "as_hops", "ingress_edge", "hist_bucket", "hist_count", "revision", date
+  "as_hops", "ingress_edge", "geo_country", "geo_subdivision", "geo_asn", "edge_nearest",
+  "edge_distance_km", "geo_mismatch", "hist_bucket", "hist_count", "revision", date
 FROM read_parquet('latency_1d/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
 -- one transition of one finding

@@ -2,10 +2,8 @@
 
 use std::io::Write as _;
 
-use anyhow::Context as _;
-
 use super::{Ended, Global};
-use crate::replay::load_reference;
+use crate::replay::{ReplayError, load_reference};
 
 /// Validate configuration and reference data
 #[derive(Debug, clap::Args)]
@@ -35,7 +33,10 @@ impl Check {
             writeln!(out, "organisations: {} AS numbers", reference.organisations.len())?;
         }
         for database in reference.geo.databases() {
-            database.verify().with_context(|| format!("geoip: {}", database.name()))?;
+            database.verify().map_err(|error| ReplayError::Reference {
+                path: config.reference.geoip.clone().unwrap_or_default(),
+                error: error.into(),
+            })?;
             writeln!(out, "geoip: {}, whole", database.name())?;
         }
         if !reference.geo.edges.is_empty() {
