@@ -255,12 +255,14 @@ mod tests {
             statistic: Statistic::Sample,
         };
         let closed = LatencyWindow {
-            window: TimeWindow::containing(Timestamp::from_secs(0), WINDOW_SECS),
+            window: TimeWindow::containing(Timestamp::from_secs(0), 60),
             source: "probe".into(),
             series,
             summary: Summariser::default().summarise([900, 2_000].into_iter(), 2),
+            revision: 0,
         };
-        let bare = latency(&closed, &registry).unwrap();
+        let texts: Vec<_> = registry.connections().iter().map(ConnectionTexts::of).collect();
+        let bare = latency(closed.clone(), &texts, &registry, Context::default()).unwrap();
         assert_eq!((bare.geo_country, bare.geo_mismatch, bare.baseline_p50_us), (None, None, None));
 
         let geo = GeoFacts {
@@ -274,7 +276,7 @@ mod tests {
         let expected =
             Expected { p50_us: 800, p50_mad_us: 10, p95_us: None, p95_mad_us: None, hours: 1 };
         let context = Context { geo: Some(&geo), expected: Some(expected) };
-        let row = latency_in(&closed, &registry, context).unwrap();
+        let row = latency(closed, &texts, &registry, context).unwrap();
         assert_eq!((row.geo_country.as_deref(), row.geo_asn), (Some("SE"), Some(Asn(64_500))));
         assert_eq!((row.edge_nearest.as_deref(), row.edge_distance_km), (Some("sto01"), Some(100)));
         assert_eq!(row.geo_mismatch, Some(true), "0.9 ms for 100 km");

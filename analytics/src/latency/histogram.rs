@@ -40,7 +40,6 @@ const NEAR: usize = 2048;
 
 /// The same as [`slot`] without a shift that depends on the value, so that four fit into one step: the
 /// exponent of a double and the upper bits of its mantissa are the octave and the slot within it.
-#[expect(clippy::cast_possible_truncation, reason = "18 bits are left")]
 fn slot_by_exponent(value_us: u32) -> u32 {
     // The exponent is biased by 1023, and the octave that begins at HALF is the first.
     const BELOW: u32 = (1023 + HALF_BITS - 1) << HALF_BITS;

@@ -5,7 +5,7 @@
 //! a sample: [`Geo::enrich`] gives the [`GeoTable`] that a fold keeps.
 //!
 //! - [`database`]: one MMDB in memory, recognised by its metadata.
-//! - [`edges`]: `edges.csv`.
+//! - [`edges`] reads `edges.csv`.
 //! - [`distance`]: great circles and light in fibre, pure.
 //!
 //! The registered location counts first. Without one it is the database's, and its accuracy radius is

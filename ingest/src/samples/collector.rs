@@ -21,7 +21,7 @@ use crate::decode::rtt::{SampleError, SampleLine};
 pub const SAMPLES_MAX: usize = 100_000_000;
 /// A jump ahead of more than this is a bad clock if the next sample falls back behind it.
 const JUMP_SECS_MAX: i64 = 3_600;
-/// The year 2000: nothing that is measured is older.
+/// The year 2000: nothing in an archive is older. What is live is judged by [`SampleSet::settle`].
 const OLDEST: Timestamp = Timestamp::from_secs(946_684_800);
 /// Refused samples that are told in words.
 const REFUSALS_TOLD_MAX: usize = 5;
@@ -233,7 +233,7 @@ impl<'o> Collector<'o> {
     /// Why a sample is put aside: a clock that cannot be right, or a link test.
     #[inline]
     fn quarantine_reason(&self, time: Timestamp, target: &Target) -> Option<&'static str> {
-        if time < OLDEST {
+        if time < OLDEST && !self.scope.is_live {
             return Some("clock_behind");
         }
         match target {

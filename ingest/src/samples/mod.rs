@@ -165,20 +165,28 @@ pub struct SampleSet {
 /// A sample this far ahead of the log time of a live log has a bad clock (`docs/concepts/time.md`).
 const AHEAD_SECS_MAX: i64 = 60;
 
+/// A sample this far behind it, ten years, comes of a clock that was never set.
+const BEHIND_SECS_MAX: i64 = 315_360_000;
+
 impl SampleSet {
     /// Makes it fit for a live log at its time, under the registry in force: samples of a clock that is
     /// ahead are put aside, those of connections that are gone are nobody's.
     pub fn settle(&mut self, now: Timestamp, registry: &Arc<Registry>) {
-        let ahead = now.plus_secs(AHEAD_SECS_MAX);
-        let before = self.rows.len();
-        self.rows.retain(|row| row.time <= ahead);
-        let late = (before - self.rows.len()) as u64;
-        self.account.accepted = self.account.accepted.saturating_sub(late);
-        self.account.quarantined += late;
-        self.account.note("clock_ahead", late);
+        let (behind, ahead) = (now.plus_secs(-BEHIND_SECS_MAX), now.plus_secs(AHEAD_SECS_MAX));
+        self.quarantine("clock_ahead", |row| row.time > ahead);
+        self.quarantine("clock_behind", |row| row.time < behind);
         if !Arc::ptr_eq(&self.registry, registry) {
             self.renumber(registry);
         }
+    }
+
+    fn quarantine(&mut self, reason: &str, is_wrong: impl Fn(&SampleRow) -> bool) {
+        let before = self.rows.len();
+        self.rows.retain(|row| !is_wrong(row));
+        let wrong = (before - self.rows.len()) as u64;
+        self.account.accepted = self.account.accepted.saturating_sub(wrong);
+        self.account.quarantined += wrong;
+        self.account.note(reason, wrong);
     }
 
     /// Samples may have been matched by another version of the registry.

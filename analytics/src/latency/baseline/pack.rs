@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_slot_has_room_in_a_row() {
-        assert!(SLOTS <= 1 << SLOT_BITS);
+        const { assert!(SLOTS <= 1 << SLOT_BITS) };
         let widest: Vec<u16> = (0..60).map(|i| (i * (SLOTS - 1) / 59) as u16).collect();
         assert_eq!(row(&[300; 60]).len(), 11);
         assert!(row(&widest).len() <= 65, "{}", row(&widest).len());

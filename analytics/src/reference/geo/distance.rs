@@ -3,7 +3,7 @@
 use schemas::connection::PeeringLocation;
 
 /// Mean radius of the earth (IUGG): the error of a sphere is below 0.6 %.
-const EARTH_RADIUS_KM: f64 = 6371.008_8;
+const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 /// Light in fibre goes 200 km in a millisecond, hence a round trip takes 10 us a kilometre.
 const ROUND_TRIP_US_PER_KM: f64 = 10.0;
 /// A round trip below this share of the bound is impossible, whatever the sphere hides.
