@@ -1,7 +1,7 @@
 //! The HTTP listener: samples in, metrics and health out.
 //!
 //! [`config`] holds the keys, [`tokens`] who may speak, [`rtt`] what becomes of a body of samples,
-//! [`answer`] what is answered; what `/metrics` shows is [`crate::metrics`]' business. Everything is
+//! [`mod@answer`] what is answered; what `/metrics` shows is [`crate::metrics`]' business. Everything is
 //! bounded: sessions, the time of a head, of a request and of a session, bodies and their bytes.
 
 mod answer;
