@@ -58,7 +58,8 @@ enum KeptSamples {
 impl KeptSamples {
     fn bytes(&self) -> usize {
         match self {
-            Self::All(entries) => entries.capacity() * size_of::<Entry>(),
+            // As they are counted when late ones join them; room to grow is not.
+            Self::All(entries) => entries.len() * size_of::<Entry>(),
             Self::Merged(_) => 0,
         }
     }
