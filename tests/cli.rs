@@ -170,6 +170,84 @@ fn findings_are_listed_and_shown_with_their_reasons() {
 }
 
 #[test]
+fn latency_is_listed_and_drawn_with_the_route_events() {
+    let bench = Bench::with_demo_inputs();
+    fn of<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["latency", "contoso-seattle", "--lake", "demo-lake"], more].concat()
+    }
+    let listed = bench.expect(0, &of(&["--format", "csv", "--prefix", "192.0.2.0/24"]));
+    let listed = stdout(&listed);
+    let asked = bench.ask(
+        "demo-lake",
+        "select sum(samples), sum(lost), hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.5) / 1000.0 \
+         from latency_final where connection = 'contoso-seattle' and prefix = '192.0.2.0/24' \
+         group by source order by source",
+    );
+    let shown: Vec<String> = listed
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .map(|cells| [cells[5], cells[6], cells[9]].join(","))
+        .collect();
+    assert_eq!(shown, asked, "{listed}");
+    let hours = bench.expect(0, &of(&["--format", "json", "--every", "1h"]));
+    assert!(
+        stdout(&hours).contains("\"window_start\":\"2026-03-04T10:00:00Z\""),
+        "{}",
+        stdout(&hours)
+    );
+    let plain = bench.expect(0, &of(&[]));
+    assert!(!stdout(&plain).contains("p95  "), "no lines where stdout is no terminal");
+    let drawn = bench.expect(0, &of(&["--chart", "always"]));
+    let drawn = stdout(&drawn);
+    assert!(drawn.contains("\n                  ├────────┤ hijack_exact\n"), "{drawn}");
+    assert!(drawn.contains("█████████"), "nine minutes of a high p95: {drawn}");
+    let unknown = bench.expect(1, &["latency", "contoso-seatle", "--lake", "demo-lake"]);
+    assert!(
+        stderr(&unknown).contains("it has contoso-redmond, contoso-seattle"),
+        "{}",
+        stderr(&unknown)
+    );
+    let none = bench.expect(0, &of(&["--prefix", "203.0.113.0/24"]));
+    assert!(stderr(&none).contains("no window of that choice"), "{}", stderr(&none));
+    bench.expect(1, &of(&["--from", "2026-03-05T00:00:00Z", "--to", "2026-03-04T00:00:00Z"]));
+}
+
+#[test]
+fn a_report_is_markdown_and_one_page_with_its_plots() {
+    let bench = Bench::with_demo_inputs();
+    let of = ["report", "contoso-seattle", "--lake", "demo-lake", "--out"];
+    bench.expect(0, &[&of[..], &["a"]].concat());
+    bench.expect(0, &[&of[..], &["b", "--month", "2026-03"]].concat());
+    assert_eq!(files(&bench.path("a")), files(&bench.path("b")), "the same bytes every run");
+    let read = |name: &str| fs::read_to_string(bench.path("a").join(name)).unwrap();
+    let text = read("contoso-seattle-2026-03.md");
+    let asked = bench.ask(
+        "demo-lake",
+        "select sum(samples), sum(lost) from latency_final where connection = 'contoso-seattle'",
+    );
+    let (samples, lost) = asked[0].split_once(',').unwrap();
+    for said in [
+        format!("{samples} probes answered in 1 hourly windows, {lost} lost"),
+        "hijack\\_exact".to_owned(),
+        "it cost: median 6.5 to 6.6 ms, p95 8.6 to 150.5 ms".to_owned(),
+        "| 192.0.2.0/24 | 15 | 0 | 5 |".to_owned(),
+    ] {
+        assert!(text.contains(&said), "{said}: {text}");
+    }
+    let page = read("contoso-seattle-2026-03.html");
+    assert_eq!(page.matches("<svg").count(), 8, "two plots for each of four series");
+    assert!(!page.contains("<img") && !page.contains("src="), "nothing is loaded from anywhere");
+    let none = bench.expect(1, &[&of[..], &["c", "--month", "2026-04"]].concat());
+    assert!(
+        stderr(&none).contains("no round trip of contoso-seattle is in 2026-04"),
+        "{}",
+        stderr(&none)
+    );
+    assert!(!bench.path("c").exists(), "nothing was written");
+}
+
+#[test]
 fn decode_counts_elements_as_tab_separated_values() {
     let bench = Bench::with_demo_inputs();
     let done = bench.expect(0, &["decode", "--format", "count", "in/rib.mrt", "in/updates.mrt"]);

@@ -1,15 +1,20 @@
 //! The command line: one file for each subcommand. Results go to stdout, everything else to stderr.
 
+mod chart;
 pub mod check;
 pub mod completions;
+mod cost;
 pub mod decode;
 pub mod demo;
 pub mod describe;
 pub mod findings;
 pub mod http;
+pub mod latency;
 pub mod replay;
+pub mod report;
 pub mod rib;
 pub mod run;
+mod span;
 pub mod sql;
 mod story;
 mod table;
@@ -72,6 +77,10 @@ enum Command {
     Sql(sql::Sql),
     /// What the detectors found
     Findings(findings::Findings),
+    /// Percentiles of round-trip times, and lines over time on a terminal
+    Latency(latency::Latency),
+    /// A month of one connection as Markdown and HTML, with plots
+    Report(report::Report),
     /// What enters the log of a running service, as it comes
     Tap(tap::Tap),
     /// The routes held for a prefix, now or then, by peer
@@ -198,6 +207,8 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
             done.map(|()| Ended::Well)
         }
         Command::Findings(findings) => findings.run(&global),
+        Command::Latency(latency) => latency.run(&global),
+        Command::Report(report) => report.run(&global),
         Command::Tap(tap) => tap.run(&global),
         Command::Rib(rib) => rib.run(&global),
         Command::Http(http) => http.run(),

@@ -4,10 +4,14 @@ use std::fmt::Write as _;
 
 use analytics::sql::Lake;
 
+use super::chart::{Axis, Scale};
+use super::cost::cost;
+use super::span::{Span, micros};
 use super::table::{Answer, Cells, open, quoted};
 
-/// Levels of a percentile line.
-const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Scale of the percentile lines, microseconds.
+const SCALE: Scale = Scale::new(5_000.0, 500_000.0);
+
 /// Columns before a percentile line.
 const INDENT: usize = 69;
 
@@ -57,10 +61,14 @@ async fn latency(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
                sum(samples) as samples, sum(lost) as lost from latency group by connection, prefix, prefix_first) l \
                order by l.connection, l.prefix_first";
     let rows = Answer::of(lake, sql).await?;
-    let sql = "select connection, prefix, \
-               cast((date_part('epoch', window_start) - date_part('epoch', (select min(window_start) from latency))) / 60 as int) as m, \
-               max(rtt_p95_us) from latency group by connection, prefix, m order by connection, prefix, m";
-    let minutes = Answer::of(lake, sql).await?;
+    let Some(span) = Span::of_latency(lake, "true").await? else { return Ok(()) };
+    let axis = Axis::over(span.from, span.to);
+    let sql = format!(
+        "select connection, prefix, {} as minute, max(rtt_p95_us) from latency \
+         group by connection, prefix, window_start order by connection, prefix, minute",
+        micros("window_start")
+    );
+    let minutes = Answer::of(lake, &sql).await?;
     let marks = marks(lake).await?;
     writeln!(
         text,
@@ -68,8 +76,14 @@ async fn latency(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
     )?;
     writeln!(
         text,
-        "{:<20}{:<20}{:>6}{:>7}{:>7}{:>6}   10:00{:^50}11:00",
-        "connection", "prefix", "p50", "p95", "p99", "loss", "p95 a minute"
+        "{:<20}{:<20}{:>6}{:>7}{:>7}{:>6}   {}",
+        "connection",
+        "prefix",
+        "p50",
+        "p95",
+        "p99",
+        "loss",
+        axis.ruler()
     )?;
     for row in rows.iter() {
         let of_row =
@@ -83,45 +97,34 @@ async fn latency(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
             row.number(3).unwrap_or_default(),
             row.number(4).unwrap_or_default(),
             row.number(5).unwrap_or_default(),
-            line(minutes.iter().filter(of_row)),
+            line(&axis, minutes.iter().filter(of_row)),
         )?;
         for mark in marks.iter().filter(of_row) {
-            writeln!(text, "{:INDENT$}{}", "", span(&mark))?;
+            if let Some(opened) = mark.time(3) {
+                let span = axis.span(opened, mark.time(4), mark.text(2));
+                writeln!(text, "{:INDENT$}{span}", "")?;
+            }
         }
     }
     writeln!(text)?;
     Ok(())
 }
 
-/// Findings as spans of minutes under the line of their registered prefix.
+/// Findings as spans under the line of their registered prefix.
 async fn marks(lake: &Lake) -> anyhow::Result<Answer> {
-    let sql = "select connection, registered_prefix, rule, \
-               cast((date_part('epoch', opened_at) - date_part('epoch', (select min(window_start) from latency))) / 60 as int), \
-               cast((date_part('epoch', closed_at) - date_part('epoch', (select min(window_start) from latency))) / 60 as int) \
-               from incidents where connection is not null and phase <> 'ignored' order by opened_at";
-    Answer::of(lake, sql).await
+    let sql = format!(
+        "select connection, registered_prefix, rule, {} as opened, {} as closed from incidents \
+         where connection is not null and phase <> 'ignored' order by opened",
+        micros("opened_at"),
+        micros("closed_at")
+    );
+    Answer::of(lake, &sql).await
 }
 
-/// `├── hijack_exact` under the minutes that it lasted.
-fn span(mark: &Cells<'_>) -> String {
-    let place = |column: usize| mark.number(column).map(|minute| minute.clamp(0.0, 59.0) as usize);
-    let start = place(3).unwrap_or(0);
-    let end = place(4).unwrap_or(59).max(start);
-    format!("{:start$}├{}┤ {}", "", "─".repeat((end - start).saturating_sub(1)), mark.text(2))
-}
-
-/// One character a minute, on a logarithmic scale from 5 ms to 500 ms.
-fn line<'a>(minutes: impl Iterator<Item = Cells<'a>>) -> String {
-    let mut line = vec![' '; 60];
-    for cells in minutes {
-        let (Some(minute), Some(p95)) = (cells.number(2), cells.number(3)) else { continue };
-        let level = ((p95 / 5_000.0).log10() / 2.0 * LEVELS.len() as f64).max(0.0) as usize;
-        let level = LEVELS.get(level.min(LEVELS.len() - 1)).copied().unwrap_or(' ');
-        if let Some(place) = line.get_mut(minute as usize) {
-            *place = level;
-        }
-    }
-    line.into_iter().collect()
+/// One character a minute.
+fn line<'a>(axis: &Axis, minutes: impl Iterator<Item = Cells<'a>>) -> String {
+    let point = |cells: Cells<'_>| Some((cells.time(2)?, SCALE.level(cells.number(3)?)));
+    axis.line(minutes.filter_map(point))
 }
 
 async fn findings(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
@@ -146,7 +149,8 @@ async fn findings(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
             writeln!(text, "      path before: {}", row.text(8))?;
         }
         writeln!(text, "      path after:  {}", row.text(9))?;
-        writeln!(text, "      {}", cost(lake, row).await?)?;
+        let of = [row.text(10), row.text(11)];
+        writeln!(text, "      {}", cost(lake, of, row.text(6), row.text(7)).await?)?;
     }
     let sql = "select count(*), count(distinct finding_id) from findings where connection is null";
     let others = Answer::of(lake, sql).await?;
@@ -175,47 +179,6 @@ async fn terms(lake: &Lake, finding: &str) -> anyhow::Result<String> {
         .map(|row| format!("{} ({:+.1})", row.text(1), row.number(0).unwrap_or_default()))
         .collect();
     Ok(told.join("; "))
-}
-
-/// What it cost: percentiles of the ten minutes before and of the time it lasted.
-async fn cost(lake: &Lake, row: Cells<'_>) -> anyhow::Result<String> {
-    let (opened, closed) = (row.text(6), row.text(7));
-    let until =
-        if closed.is_empty() { "timestamp '2100-01-01'".to_owned() } else { quoted(closed) };
-    let of = format!(
-        "from latency where connection = {} and prefix = {}",
-        quoted(row.text(10)),
-        quoted(row.text(11))
-    );
-    let figures = "hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.5) / 1000.0, \
-                   hdr_quantile(hdr_merge(hist_bucket, hist_count), 0.95) / 1000.0, \
-                   100.0 * sum(lost) / (sum(samples) + sum(lost))";
-    let opened = quoted(opened);
-    let before = format!(
-        "select {figures} {of} and window_start >= cast({opened} as timestamp) - interval '10 minutes' \
-         and window_start + interval '1 minute' <= cast({opened} as timestamp)"
-    );
-    let during = format!(
-        "select {figures} {of} and window_start >= cast({opened} as timestamp) \
-         and window_start < cast({until} as timestamp)"
-    );
-    let ended = if closed.is_empty() {
-        "still open".to_owned()
-    } else {
-        format!("over at {}", clock(closed))
-    };
-    let (before, during) = (Answer::of(lake, &before).await?, Answer::of(lake, &during).await?);
-    let (Some(before), Some(during)) = (before.first(), during.first()) else { return Ok(ended) };
-    let change = |column: usize, unit: &str| match (before.number(column), during.number(column)) {
-        (Some(a), Some(b)) => format!("{a:.1} to {b:.1}{unit}"),
-        _ => "not measured".to_owned(),
-    };
-    Ok(format!(
-        "{ended}; it cost: median {}, p95 {}, loss {}",
-        change(0, " ms"),
-        change(1, " ms"),
-        change(2, " %")
-    ))
 }
 
 /// The first leak: where, when, and in which redundancy group.

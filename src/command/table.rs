@@ -3,6 +3,7 @@
 use analytics::lake::layout::INTERNAL;
 use analytics::sql::{Lake, LakeRoot, OpenError, Options};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use schemas::time::Timestamp;
 
 /// Rows of text; null stands as an empty text.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +62,13 @@ impl<'a> Cells<'a> {
     /// The number of a column; none for null.
     pub(super) fn number(self, column: usize) -> Option<f64> {
         self.text(column).parse().ok()
+    }
+
+    /// The time of a column of microseconds since 1970; none for null.
+    pub(super) fn time(self, column: usize) -> Option<Timestamp> {
+        let micros: i64 = self.text(column).parse().ok()?;
+        let rest = u32::try_from(micros.rem_euclid(1_000_000)).ok()?;
+        Some(Timestamp::from_parts(micros.div_euclid(1_000_000), rest))
     }
 }
 
