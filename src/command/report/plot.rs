@@ -11,6 +11,16 @@ const FONT: &str = "sans-serif";
 /// Points further apart are not joined, seconds.
 const GAP_SECS: i64 = 3_600;
 
+/// What a line shows of an hour.
+type Value = fn(&Hour) -> Option<f64>;
+/// Lines of a plot, the topmost last.
+const LINES: [(&str, RGBColor, Value); 4] = [
+    ("usual median", RGBColor(160, 165, 170), |hour| hour.usual),
+    ("99th percentile", RGBColor(227, 98, 9), |hour| hour.p99),
+    ("95th percentile", RGBColor(3, 102, 214), |hour| hour.p95),
+    ("median", RGBColor(34, 134, 58), |hour| hour.p50),
+];
+
 /// An hour of one series; milliseconds, none without an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hour {
@@ -66,13 +76,7 @@ impl Days {
 /// # Errors
 /// What the plotting library says.
 pub(super) fn latency(hours: &[Hour], marks: &Marks, days: Days) -> anyhow::Result<Option<String>> {
-    let values = hours.iter().flat_map(|hour| [hour.p50, hour.p95, hour.p99, hour.usual]).flatten();
-    let (low, high) =
-        values.fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
-    if high <= 0.0 {
-        return Ok(None);
-    }
-    let (low, high) = ((low * 0.8).max(0.001), (high * 1.25).max(low * 2.0));
+    let Some((low, high)) = ends(hours) else { return Ok(None) };
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -102,13 +106,7 @@ pub(super) fn latency(hours: &[Hour], marks: &Marks, days: Days) -> anyhow::Resu
                 RGBColor(88, 96, 105),
             )
         }))?;
-        let lines: [(&str, RGBColor, fn(&Hour) -> Option<f64>); 4] = [
-            ("usual median", RGBColor(160, 165, 170), |hour| hour.usual),
-            ("99th percentile", RGBColor(227, 98, 9), |hour| hour.p99),
-            ("95th percentile", RGBColor(3, 102, 214), |hour| hour.p95),
-            ("median", RGBColor(34, 134, 58), |hour| hour.p50),
-        ];
-        for (name, color, value) in lines {
+        for (name, color, value) in LINES {
             let pieces = pieces(hours, value, days);
             for (piece, points) in pieces.into_iter().enumerate() {
                 let drawn = chart
@@ -169,8 +167,17 @@ pub(super) fn loss(hours: &[Hour], days: Days) -> anyhow::Result<Option<String>>
     Ok(Some(svg))
 }
 
+/// The ends of the scale; none where nothing was answered.
+fn ends(hours: &[Hour]) -> Option<(f64, f64)> {
+    let values = LINES.iter().flat_map(|(_, _, value)| hours.iter().filter_map(value));
+    let (low, high) =
+        values.fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+    let low = (low * 0.8).max(0.001);
+    (high > 0.0).then(|| (low, (high * 1.25).max(low * 2.0)))
+}
+
 /// The points of a line, cut where an hour is missing.
-fn pieces(hours: &[Hour], value: fn(&Hour) -> Option<f64>, days: Days) -> Vec<Vec<(f64, f64)>> {
+fn pieces(hours: &[Hour], value: Value, days: Days) -> Vec<Vec<(f64, f64)>> {
     let known: Vec<(Timestamp, f64)> =
         hours.iter().filter_map(|hour| Some((hour.start, value(hour)?))).collect();
     known
