@@ -87,10 +87,18 @@ words! {
     pub enum Rule {
         /// Our very prefix, from an AS that may not originate it.
         HijackExact = "hijack_exact",
-        /// A part of our prefix, from an AS that may not originate it or over a link that nobody knows.
+        /// A part of our prefix, from an AS that may not originate it; at low confidence, a part that is new.
         HijackSubPrefix = "hijack_sub_prefix",
         /// A prefix around ours, newly seen, from an AS that has nothing to do with it.
         HijackSuperPrefix = "hijack_super_prefix",
+        /// Our very prefix, which nobody announced, from an AS that may not.
+        HijackSquat = "hijack_squat",
+        /// A path that was made up: the AS next to the origin never met it.
+        HijackType1 = "hijack_type_1",
+        /// A path that was made up further away from the origin.
+        HijackTypeN = "hijack_type_n",
+        /// A path that was made up, the link not placed.
+        HijackForgedPath = "hijack_forged_path",
         /// A watched AS passed a route from one provider or peer to another.
         LeakOwnAs = "leak_own_as",
     }
@@ -101,9 +109,13 @@ impl Rule {
     #[must_use]
     pub const fn kind(self) -> FindingKind {
         match self {
-            Self::HijackExact | Self::HijackSubPrefix | Self::HijackSuperPrefix => {
-                FindingKind::Hijack
-            }
+            Self::HijackExact
+            | Self::HijackSubPrefix
+            | Self::HijackSuperPrefix
+            | Self::HijackSquat
+            | Self::HijackType1
+            | Self::HijackTypeN
+            | Self::HijackForgedPath => FindingKind::Hijack,
             Self::LeakOwnAs => FindingKind::Leak,
         }
     }

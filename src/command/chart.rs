@@ -4,9 +4,10 @@ use schemas::time::Timestamp;
 
 /// Levels of a line, lowest first.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const WEEK_SECS: i64 = 604_800;
 /// Steps that a person reads easily, seconds.
 const STEPS_SECS: [i64; 13] =
-    [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, 604_800];
+    [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400, WEEK_SECS];
 /// Columns of a line at most.
 const COLUMNS_MAX: i64 = 64;
 
@@ -24,7 +25,8 @@ impl Axis {
         let fits =
             |step: &&i64| to.secs_since(from.window_start(**step as u32)) <= *step * COLUMNS_MAX;
         let secs = to.secs_since(from);
-        let step_secs = STEPS_SECS.iter().find(fits).map_or(secs / (COLUMNS_MAX - 1), |step| *step);
+        let weeks = (secs / (COLUMNS_MAX - 1) / WEEK_SECS + 1) * WEEK_SECS;
+        let step_secs = STEPS_SECS.iter().find(fits).map_or(weeks, |step| *step);
         let from = from.window_start(u32::try_from(step_secs).unwrap_or(u32::MAX));
         let columns = to.secs_since(from).max(1).div_euclid(step_secs.max(1));
         let rest = i64::from(to.secs_since(from) % step_secs.max(1) != 0);
@@ -128,7 +130,7 @@ mod tests {
             ("2026-03-04T10:00:00Z", "2026-03-05T10:00:00Z", 1_800, 48),
             ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z", 43_200, 62),
             ("2026-03-04T10:00:00Z", "2026-03-04T10:00:00Z", 60, 1),
-            ("2016-03-04T10:00:00Z", "2026-03-04T10:00:00Z", 5_008_609, 64),
+            ("2016-03-04T10:00:00Z", "2026-03-04T10:00:00Z", 5_443_200, 59),
         ];
         for (from, to, step_secs, columns) in cases {
             let axis = Axis::over(at(from), at(to));

@@ -1,20 +1,25 @@
 //! Cases: one finding's life. Witnesses come and go; it opens, changes, ends, may come back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemas::bgp::Asn;
 use schemas::finding::{
-    Confidence, Finding, FindingId, Phase, Rule, Severity, Term, Transition, Witness,
+    Confidence, Finding, FindingId, FindingKind, Phase, Rule, Severity, Term, Transition, Witness,
 };
 use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::forger::{self, Common, Forger, Joint};
 use super::judge::Verdict;
-use super::{Change, Facts, path_text, score};
+use super::{Change, Facts, Suspect, path_text, score};
 use crate::rib::PeerId;
 
 /// Witnesses told with one transition; all are counted.
 const WITNESSES_TOLD_MAX: usize = 100;
+
+/// Share of the witnesses whose paths must agree on a hop.
+const SHARED_MIN: f64 = 0.95;
 
 /// One path of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,8 +50,12 @@ pub(super) struct Case {
     verdict: Verdict,
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
-    /// Whom the path of each witness points at; the case names the one most of them do.
-    suspects: BTreeMap<WitnessKey, Asn>,
+    /// The path of each witness, from the origin on, and where it stops being believable.
+    paths: BTreeMap<WitnessKey, (Arc<[Asn]>, Option<Joint>)>,
+    /// Most paths that there were at once.
+    paths_most: usize,
+    /// Who made the path up, if somebody did.
+    forger: Option<Forger>,
     told: Told,
     /// The terms of the highest score since the opening: what was sure stays sure.
     terms: Vec<Term>,
@@ -74,7 +83,9 @@ impl Case {
             closed_at: None,
             ignored: score::sibling_of(&verdict, facts).is_some(),
             pending: false,
-            suspects: BTreeMap::from([(key, verdict.culprit)]),
+            paths: BTreeMap::from([(key, (Arc::clone(&verdict.hops), verdict.joint))]),
+            paths_most: 0,
+            forger: None,
             verdict,
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
@@ -83,6 +94,7 @@ impl Case {
             first: witness.clone(),
         };
         case.hold(key, witness);
+        case.place(facts);
         let transition = case.begin(Phase::Opened, change, facts);
         (case, transition)
     }
@@ -96,9 +108,12 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.hold(key, witness(change));
-        self.suspects.insert(key, verdict.culprit);
-        self.verdict = Verdict { culprit: self.most_suspected(verdict.culprit), ..verdict };
+        self.paths.insert(key, (Arc::clone(&verdict.hops), verdict.joint));
+        self.verdict = verdict;
+        self.place(facts);
         if self.closed_at.take().is_some() {
+            self.paths_most = 0;
+            self.place(facts);
             return self.begin(Phase::Reopened, change, facts);
         }
         self.reconsider(change, facts)
@@ -132,7 +147,7 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.untold.remove(&key);
-        self.suspects.remove(&key);
+        self.paths.remove(&key);
         self.witnesses.remove(&key)?;
         if !self.witnesses.is_empty() || self.closed_at.is_some() {
             return None;
@@ -145,15 +160,41 @@ impl Case {
         Some(self.tell(Phase::Resolved, change, now, facts))
     }
 
-    /// Whom most witnesses point at; of equals the one that was named before.
-    fn most_suspected(&self, newest: Asn) -> Asn {
-        let mut counts: BTreeMap<Asn, u32> = BTreeMap::new();
-        for suspect in self.suspects.values() {
-            *counts.entry(*suspect).or_default() += 1;
+    /// Places the forger anew, by the path that breaks nearest to the origin. When most witnesses have
+    /// let go, the few that are left place nobody better.
+    fn place(&mut self, facts: &Facts<'_>) {
+        if self.paths.len() * 2 < self.paths_most {
+            return;
         }
-        let named = self.verdict.culprit;
-        let most = counts.iter().max_by_key(|(asn, count)| (**count, **asn == named));
-        most.map_or(newest, |(asn, _)| *asn)
+        self.paths_most = self.paths_most.max(self.paths.len());
+        let joints = self.paths.values().filter_map(|(hops, joint)| Some((hops, (*joint)?)));
+        let Some((hops, joint)) = joints.min_by_key(|(_, joint)| (joint.at, joint.reach)) else {
+            self.forger = None;
+            return;
+        };
+        let common = Common {
+            hops: shared(self.paths.values().map(|(hops, _)| &**hops)),
+            is_alone: self.witness_asns() == 1,
+            origin_is_right: matches!(self.verdict.key.suspect, Suspect::Path(_)),
+            is_part: self.verdict.rule == Rule::HijackSubPrefix,
+        };
+        self.forger = forger::forger(hops, joint, common, facts);
+    }
+
+    /// The rule and the culprit as the case stands.
+    fn accused(&self) -> (Rule, Asn) {
+        let rule = match self.forger.map(|forger| forger.distance) {
+            None => return (self.verdict.rule, self.verdict.culprit),
+            Some(Some(1)) => Rule::HijackType1,
+            Some(Some(_)) => Rule::HijackTypeN,
+            Some(None) => Rule::HijackForgedPath,
+        };
+        (rule, self.forger.map_or(self.verdict.culprit, |forger| forger.asn))
+    }
+
+    fn witness_asns(&self) -> u32 {
+        let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
+        u32::try_from(asns.len()).unwrap_or(u32::MAX)
     }
 
     /// Seconds since it was closed; 0 while it is open.
@@ -189,18 +230,13 @@ impl Case {
 
     /// What the case is now; its terms stay those of its highest score.
     fn standing(&mut self, facts: &Facts<'_>) -> Told {
-        let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
-        let witnesses = u32::try_from(asns.len()).unwrap_or(u32::MAX);
-        let terms = score::terms(&self.verdict, witnesses, facts);
+        let witnesses = self.witness_asns();
+        let terms = score::terms(&self.verdict, self.forger, witnesses, facts);
         if self.terms.is_empty() || total(&terms) > total(&self.terms) {
             self.terms = terms;
         }
-        Told {
-            culprit: self.verdict.culprit,
-            rule: self.verdict.rule,
-            confidence: Confidence::of(total(&self.terms)),
-            witnesses,
-        }
+        let (rule, culprit) = self.accused();
+        Told { culprit, rule, confidence: Confidence::of(total(&self.terms)), witnesses }
     }
 
     fn tell(
@@ -254,7 +290,12 @@ impl Case {
             path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
             path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
             muted_by: muted_by.map(Into::into),
-            explanation: explain(&self.verdict, connection.map(|c| c.name.as_str())),
+            explanation: explain(
+                &self.verdict,
+                self.forger,
+                now,
+                connection.map(|c| c.name.as_str()),
+            ),
         }
     }
 }
@@ -267,7 +308,8 @@ fn severity(now: Told, phase: Phase) -> Severity {
     match (phase, now.confidence, now.rule) {
         (Phase::Ignored, ..) => Severity::Information,
         (_, Confidence::Low, _) => Severity::Warning,
-        (_, _, Rule::HijackExact | Rule::HijackSubPrefix) => Severity::Critical,
+        (_, _, Rule::HijackSuperPrefix) => Severity::Error,
+        (_, _, rule) if rule.kind() == FindingKind::Hijack => Severity::Critical,
         _ => Severity::Error,
     }
 }
@@ -286,23 +328,60 @@ fn witness(change: &Change<'_>) -> Option<Witness> {
     })
 }
 
-fn explain(verdict: &Verdict, connection: Option<&str>) -> String {
-    let Verdict { key, culprit, expected, .. } = verdict;
+/// How many hops from the origin on nearly all paths have in common.
+fn shared<'a>(paths: impl Iterator<Item = &'a [Asn]>) -> usize {
+    let mut left: Vec<&[Asn]> = paths.collect();
+    let enough = (left.len() as f64 * SHARED_MIN).ceil() as usize;
+    let mut shared = 0;
+    loop {
+        let mut counts: BTreeMap<Asn, usize> = BTreeMap::new();
+        for asn in left.iter().filter_map(|path| path.get(shared)) {
+            *counts.entry(*asn).or_default() += 1;
+        }
+        match counts.into_iter().max_by_key(|(_, count)| *count) {
+            Some((most, count)) if count >= enough => {
+                left.retain(|path| path.get(shared) == Some(&most));
+                shared += 1;
+            }
+            _ => return shared,
+        }
+    }
+}
+
+fn explain(
+    verdict: &Verdict,
+    forger: Option<Forger>,
+    now: Told,
+    connection: Option<&str>,
+) -> String {
+    let Verdict { key, expected, .. } = verdict;
+    let culprit = now.culprit;
     let prefix = key.prefix;
     let mut of = connection.map_or_else(String::new, |name| format!(" of {name}"));
     let registered = key.owner.map(|owner| owner.prefix.to_string()).unwrap_or_default();
     let right: Vec<String> = expected.iter().map(ToString::to_string).collect();
     let right = if right.is_empty() { "nobody".to_owned() } else { right.join(" or ") };
+    if let Some(forger) = forger {
+        let what = if verdict.rule == Rule::HijackSubPrefix {
+            format!("{prefix}, a part of {registered}{of},")
+        } else {
+            format!("{prefix}{of}")
+        };
+        let ends = match key.suspect {
+            Suspect::Origin(origin) => format!("the innocent {origin}"),
+            _ => format!("the right {right}"),
+        };
+        let unsure = if forger.is_unsure { "somebody, perhaps " } else { "" };
+        return format!(
+            "{unsure}{culprit} announces {what} with a made-up path that ends in {ends}"
+        );
+    }
     match (verdict.rule, verdict.between) {
-        (Rule::HijackExact, _) => {
-            format!("{culprit} announces {prefix}{of}, which {right} may originate")
-        }
-        (Rule::HijackSubPrefix, _) if key.suspect == super::Suspect::Path => format!(
-            "{culprit} announces {prefix}, a part of {registered}{of}, with a path that ends in the \
-             innocent {right}"
-        ),
         (Rule::HijackSubPrefix, _) => format!(
             "{culprit} announces {prefix}, a part of {registered}{of}, which {right} may originate"
+        ),
+        (Rule::HijackSquat, _) => format!(
+            "{culprit} announces {prefix}{of}, which nobody announced and {right} may originate"
         ),
         (Rule::HijackSuperPrefix, _) => {
             format!("{culprit} announces {prefix}, newly seen around {registered}{of}")
@@ -312,6 +391,7 @@ fn explain(verdict: &Verdict, connection: Option<&str>) -> String {
             of.insert_str(0, &prefix.to_string());
             format!("{culprit} leaks {of}: it passes the route of {right} on to {left}")
         }
+        _ => format!("{culprit} announces {prefix}{of}, which {right} may originate"),
     }
 }
 

@@ -1,26 +1,33 @@
 //! Judging: what one route says of what is ours.
 //!
-//! Sub-prefix routes that end in the right origin are followed from the origin towards the peer: the
-//! AS left of the first link that neither the baseline nor the relationships know is the suspect
-//! (the forged paths of real hijacks name innocent ASes behind that link).
+//! Whom a foreign route accuses is a matter of its path too: [`super::forger`].
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes};
 use schemas::finding::{LeakType, Rule};
 use schemas::registry::{Owner, Relation, Touch};
 
+use super::forger::{self, Joint};
 use super::{CaseKey, Change, Facts, Suspect, longest_covering};
+
+/// Links from the right origin in which a new one of our very prefix counts.
+const NEW_LINKS_MAX: usize = 2;
 
 /// What is held against one route.
 #[derive(Clone, Debug)]
 pub(super) struct Verdict {
     /// The case it belongs to.
     pub(super) key: CaseKey,
-    /// The rule that it breaks.
+    /// The rule that it breaks, if its path is true.
     pub(super) rule: Rule,
-    /// Who did it.
+    /// Who did it, if its path is true.
     pub(super) culprit: Asn,
+    /// The path from the origin on: prepends collapsed, route servers left out.
+    pub(super) hops: Arc<[Asn]>,
+    /// Where the path stops being believable.
+    pub(super) joint: Option<Joint>,
     /// Origins that are right.
     pub(super) expected: BTreeSet<Asn>,
     /// Whether these were configured and not learnt.
@@ -78,21 +85,41 @@ fn exact_or_part(
 ) -> Option<Verdict> {
     let (expected, configured) = expected_origins(&touch.owner, facts)?;
     let origin = told_origin(route)?;
-    let rule = match touch.relation {
-        Relation::Exact => Rule::HijackExact,
-        _ => Rule::HijackSubPrefix,
-    };
-    let (culprit, suspect) = if !expected.contains(&origin) {
-        (origin, Suspect::Origin(origin))
-    } else if rule == Rule::HijackSubPrefix && !is_allowed_part(change, touch, facts) {
-        (first_unknown(&route.as_path.collapsed(), &touch.owner, facts)?, Suspect::Path)
-    } else {
+    let hops = hops(route, facts);
+    let group = facts.registry.connection(touch.owner.connection)?.group();
+    let is_part = touch.relation != Relation::Exact;
+    let is_right = expected.contains(&origin);
+    if is_right && (!facts.baseline.is_seeded() || change.is_snapshot) {
         return None;
+    }
+    let (suspect, joint) = if is_right {
+        if is_part && is_allowed_part(change, touch, facts) {
+            return None;
+        }
+        let joint = if is_part {
+            forger::joint(&hops, group, facts).or_else(|| forger::valley(&hops, facts))?
+        } else {
+            new_neighbour(&hops, group, facts)?
+        };
+        // A part of our prefix is one story, whatever the paths; of our prefix each new link is one.
+        let up_to = if is_part { 0 } else { joint.at };
+        (Suspect::Path(hops.get(up_to).copied()?), Some(joint))
+    } else {
+        // Without relationships every link of a foreign origin is unknown.
+        let is_judged = !facts.reference.relationships.is_empty();
+        let joint = is_judged.then(|| forger::joint(&hops, group, facts)).flatten();
+        (Suspect::Origin(origin), joint)
     };
     Some(Verdict {
         key: CaseKey { prefix: change.prefix, owner: Some(touch.owner), suspect },
-        rule,
-        culprit,
+        rule: match touch.relation {
+            _ if is_part => Rule::HijackSubPrefix,
+            _ if is_unannounced(&touch.owner, &expected, facts) => Rule::HijackSquat,
+            _ => Rule::HijackExact,
+        },
+        culprit: origin,
+        hops,
+        joint,
         expected,
         configured,
         leak_type: None,
@@ -100,26 +127,33 @@ fn exact_or_part(
     })
 }
 
+/// A link near the right origin that nobody knows. Links further off are new all the time.
+fn new_neighbour(hops: &[Asn], group: &str, facts: &Facts<'_>) -> Option<Joint> {
+    let links_max = if facts.reference.relationships.is_empty() { 1 } else { NEW_LINKS_MAX };
+    forger::joint(hops, group, facts).filter(|joint| joint.at < links_max)
+}
+
+/// The path from the origin on: prepends collapsed, route servers of exchanges left out.
+fn hops(route: &PathAttributes, facts: &Facts<'_>) -> Arc<[Asn]> {
+    let known = &facts.reference.relationships;
+    let mut hops = route.as_path.collapsed();
+    hops.retain(|asn| !known.is_route_server(*asn));
+    hops.reverse();
+    hops.into()
+}
+
+/// Whether nobody announced a registration when the baseline was learnt, its right origin neither.
+fn is_unannounced(owner: &Owner, expected: &BTreeSet<Asn>, facts: &Facts<'_>) -> bool {
+    facts.baseline.is_seeded()
+        && facts.baseline.origins_of(owner).is_disjoint(expected)
+        && !expected.iter().any(|origin| facts.baseline.was_dumped(owner.prefix, *origin))
+}
+
 /// Whether the owner said that parts of this length are its own.
 fn is_allowed_part(change: &Change<'_>, touch: &Touch, facts: &Facts<'_>) -> bool {
     let registration = facts.registry.registration(&touch.owner);
     let max_length = registration.and_then(|registration| registration.max_length);
     max_length.is_some_and(|max_length| change.prefix.length() <= max_length)
-}
-
-/// The AS left of the first link, from the origin, that nobody knows. None where all are known, and
-/// while nothing is known yet.
-fn first_unknown(hops: &[Asn], owner: &Owner, facts: &Facts<'_>) -> Option<Asn> {
-    let group = facts.registry.connection(owner.connection)?.group();
-    if !facts.baseline.is_seeded() {
-        return None;
-    }
-    let links = hops.iter().zip(hops.iter().skip(1)).rev();
-    let known = |left: Asn, right: Asn| {
-        facts.baseline.knows_link(group, left, right)
-            || facts.reference.relationships.between(left, right).is_some()
-    };
-    links.into_iter().find(|(left, right)| !known(**left, **right)).map(|(left, _)| *left)
 }
 
 fn super_prefix(
@@ -150,6 +184,8 @@ fn super_prefix(
         key: CaseKey { prefix: change.prefix, owner: Some(touch.owner), suspect },
         rule: Rule::HijackSuperPrefix,
         culprit: origin,
+        hops: hops(route, facts),
+        joint: None,
         expected,
         configured,
         leak_type: None,
@@ -194,6 +230,8 @@ fn own_leaks(change: &Change<'_>, route: &PathAttributes, facts: &Facts<'_>) -> 
             key: CaseKey { prefix: change.prefix, owner, suspect: Suspect::Leaker(own) },
             rule: Rule::LeakOwnAs,
             culprit: own,
+            hops: hops.iter().rev().copied().collect(),
+            joint: None,
             expected: route.as_path.origin().into_iter().collect(),
             configured: true,
             leak_type: Some(leak_type),

@@ -1,12 +1,14 @@
 //! Detection: route changes in, transitions of findings out. Pure: no IO, no clock.
 //!
 //! - [`judge`]: what one route says of what is ours: a verdict, or nothing.
+//! - [`forger`]: where a path stops being believable, and who made it up.
 //! - [`baseline`]: what is usual: origins, links, covering prefixes.
 //! - [`score`]: how sure a verdict makes us, term by term.
 //! - [`case`]: one finding's life: witnesses come and go, it opens, changes, ends.
 
 mod baseline;
 mod case;
+mod forger;
 mod judge;
 mod score;
 
@@ -89,6 +91,12 @@ impl Facts<'_> {
     fn is_visible(&self, prefix: &Prefix) -> bool {
         self.rib.is_visible(PUBLIC_ROUTING_DOMAIN, prefix)
     }
+
+    /// Whether two ASes are known to exchange routes.
+    fn knows_link(&self, group: &str, a: Asn, b: Asn) -> bool {
+        self.baseline.knows_link(group, a, b)
+            || self.reference.relationships.between(a, b).is_some()
+    }
 }
 
 /// Who is suspected: what tells two cases of one prefix apart.
@@ -96,8 +104,8 @@ impl Facts<'_> {
 enum Suspect {
     /// An AS that originates what it may not.
     Origin(Asn),
-    /// Somebody on a path that ends in the right origin.
-    Path,
+    /// Somebody on a path that ends in the right origin; the AS up to which it is believable.
+    Path(Asn),
     /// A watched AS that leaks.
     Leaker(Asn),
 }

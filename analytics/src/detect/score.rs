@@ -3,6 +3,7 @@
 use schemas::bgp::Asn;
 use schemas::finding::{FindingKind, Rule, Term};
 
+use super::forger::Forger;
 use super::judge::Verdict;
 use super::{Facts, Suspect};
 
@@ -10,8 +11,26 @@ use super::{Facts, Suspect};
 const WITNESSES_MAX: f64 = 4.0;
 
 /// The terms of a verdict that `witnesses` distinct peer ASes share.
-pub(super) fn terms(verdict: &Verdict, witnesses: u32, facts: &Facts<'_>) -> Vec<Term> {
-    let mut terms = vec![base(verdict, facts)];
+pub(super) fn terms(
+    verdict: &Verdict,
+    forger: Option<Forger>,
+    witnesses: u32,
+    facts: &Facts<'_>,
+) -> Vec<Term> {
+    let mut terms = match forger {
+        Some(forger) => forged(verdict, forger, facts),
+        None => vec![base(verdict, facts)],
+    };
+    let is_hijack = verdict.rule.kind() == FindingKind::Hijack;
+    let is_super = verdict.rule == Rule::HijackSuperPrefix;
+    if is_hijack && !is_super && facts.reference.relationships.is_empty() {
+        terms.push(Term {
+            name: "path_unjudged",
+            weight: -1.5,
+            detail: "no AS relationships are loaded: whether the path is made up is not known"
+                .to_owned(),
+        });
+    }
     if !verdict.configured {
         terms.push(Term {
             name: "origin_learnt",
@@ -19,7 +38,7 @@ pub(super) fn terms(verdict: &Verdict, witnesses: u32, facts: &Facts<'_>) -> Vec
             detail: "the right origin was learnt from the baseline, not configured".to_owned(),
         });
     }
-    if verdict.rule.kind() == FindingKind::Hijack {
+    if is_hijack && forger.is_none() {
         terms.extend(relation(verdict, facts));
     }
     if let Suspect::Origin(origin) = verdict.key.suspect
@@ -57,7 +76,9 @@ pub(super) fn sibling_of<'a>(verdict: &Verdict, facts: &'a Facts<'_>) -> Option<
 
 fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
     let (weight, detail) = match verdict.rule {
-        Rule::HijackExact => (4.0, "an AS originates our prefix that may not".to_owned()),
+        Rule::HijackSquat => {
+            (4.0, "an AS originates our prefix, which nobody announced and it may not".to_owned())
+        }
         Rule::HijackSubPrefix => {
             (5.0, "a part of our prefix is announced that is not ours".to_owned())
         }
@@ -73,8 +94,63 @@ fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
             let (left, right) = verdict.between.unwrap_or_default();
             (5.0, format!("{} passes a route of {right} on to {left}", verdict.culprit))
         }
+        _ => (4.0, "an AS originates our prefix that may not".to_owned()),
     };
     Term { name: "rule", weight, detail }
+}
+
+/// The terms of a path that was made up.
+fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
+    let is_right = matches!(verdict.key.suspect, Suspect::Path(_));
+    let where_it_breaks = match forger.distance {
+        Some(1) => format!("{} was never seen next to the origin", forger.asn),
+        Some(links) => {
+            format!("{} joins ASes that never met, {links} links from the origin", forger.asn)
+        }
+        None => format!("what {} passes on does not fit what it hears", forger.asn),
+    };
+    let (weight, what) = match (verdict.rule, is_right, forger.distance) {
+        (Rule::HijackSubPrefix, ..) => (5.0, "a part of our prefix"),
+        (_, false, _) => (4.0, "our prefix, with a foreign origin,"),
+        (_, true, None | Some(1)) => (3.0, "our prefix"),
+        (_, true, Some(2)) => (1.0, "our prefix"),
+        (_, true, Some(_)) => (0.0, "our prefix"),
+    };
+    let mut terms = vec![Term {
+        name: "rule",
+        weight,
+        detail: format!("{what} is announced with a made-up path: {where_it_breaks}"),
+    }];
+    if forger.is_unsure {
+        terms.push(Term {
+            name: "unplaced",
+            weight: -3.0,
+            detail: "the paths do not tell yet who made them up".to_owned(),
+        });
+    }
+    if let Suspect::Origin(origin) = verdict.key.suspect
+        && forger.distance == Some(1)
+        && !facts.reference.relationships.is_known(origin)
+    {
+        terms.push(Term {
+            name: "origin_unknown",
+            weight: -2.0,
+            detail: format!(
+                "{origin} has no known neighbour: it may be a new customer, and the culprit"
+            ),
+        });
+    }
+    if is_right
+        && verdict.rule != Rule::HijackSubPrefix
+        && facts.reference.relationships.sells_transit(forger.asn)
+    {
+        terms.push(Term {
+            name: "transit",
+            weight: -1.0,
+            detail: format!("{} sells transit: a new customer of it is no surprise", forger.asn),
+        });
+    }
+    terms
 }
 
 fn relation(verdict: &Verdict, facts: &Facts<'_>) -> Option<Term> {

@@ -38,11 +38,17 @@ impl Story {
         }
     }
 
+    fn knowing(mut self, relationships: &str) -> Self {
+        self.reference.relationships = AsRelationships::read(relationships.as_bytes()).unwrap();
+        self
+    }
+
     fn simple() -> Self {
         let mut story = Self::registered(
             r#"{"name":"seattle","prefixes":["203.0.113.0/24","2001:db8:20::/44"],"origin_asns":[64510]}"#,
             Vec::new(),
-        );
+        )
+        .knowing("64500|64510|-1\n64500|64511|-1\n");
         for peer in 1..=20 {
             story.dumped(peer, "203.0.113.0/24", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
             story.dumped(peer, "2001:db8:20::/44", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
@@ -122,7 +128,7 @@ const PREFIX: &str = "203.0.113.0/24";
 #[test]
 fn the_owner_is_no_news_before_and_after_the_dump() {
     let mut story = Story::simple();
-    story.announced(1, 10, PREFIX, &[64_601, 64_502, OWNER]).withdrawn(2, 11, PREFIX);
+    story.announced(1, 10, PREFIX, &[64_601, 64_602, UPSTREAM, OWNER]).withdrawn(2, 11, PREFIX);
     assert_eq!(story.told(), []);
 }
 
@@ -188,11 +194,93 @@ fn a_finding_that_comes_back_after_six_hours_is_another_one() {
 fn a_forged_path_names_the_forger_and_not_the_innocent_owner_or_those_behind_him() {
     let mut story = Story::simple();
     story.announced(1, 20, "2001:db8:2a::/48", &[64_601, UPSTREAM, ATTACKER, OWNER]);
-    let told = story.told();
-    assert_eq!(told[0].1, Rule::HijackSubPrefix);
-    assert_eq!(told[0].2, ATTACKER);
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackType1, ATTACKER, "medium")]);
     story.withdrawn(1, 30, "2001:db8:2a::/48");
     assert_eq!(story.told()[0].0, Phase::Resolved);
+}
+
+const PART: &str = "2001:db8:2a::/48";
+
+/// Whom peers accuse with these paths, one a peer: rule, culprit and confidence at the end.
+fn accused(story: &mut Story, prefix: &str, tails: &[&[u32]]) -> Option<(Rule, u32, &'static str)> {
+    for (peer, tail) in (1..).zip(tails) {
+        let path = [&[64_600 + u32::from(peer)], *tail].concat();
+        story.announced(peer, 20, prefix, &path);
+    }
+    story.told().last().map(|told| (told.1, told.2, told.3))
+}
+
+#[test]
+fn the_forger_is_the_last_as_that_wrote_and_the_first_that_all_paths_share() {
+    let forged = |tails: &[&[u32]]| accused(&mut Story::simple(), PART, tails);
+    // He invented two ASes; the links to his left are unknown too, but not shared.
+    let tails: [&[u32]; 3] = [
+        &[64_700, ATTACKER, 64_801, 64_802, OWNER],
+        &[64_701, ATTACKER, 64_801, 64_802, OWNER],
+        &[64_702, ATTACKER, 64_801, 64_802, OWNER],
+    ];
+    let alone = Some((Rule::HijackType1, 64_601, "low"));
+    assert_eq!(forged(&tails[..1]), alone, "one witness does not place him");
+    assert_eq!(forged(&tails), Some((Rule::HijackType1, ATTACKER, "medium")));
+    // A known link behind the origin: the made-up one is further off.
+    let far: [&[u32]; 2] =
+        [&[64_700, ATTACKER, UPSTREAM, OWNER], &[64_701, ATTACKER, UPSTREAM, OWNER]];
+    let mut story = Story::simple().knowing("64500|64510|-1\n64700|64511|-1\n64701|64511|-1\n");
+    story.detector.baseline = Story::simple().detector.baseline;
+    assert_eq!(accused(&mut story, PART, &far), Some((Rule::HijackTypeN, ATTACKER, "medium")));
+    // An AS that stands twice on its path wrote it.
+    let twice: [&[u32]; 1] = [&[UPSTREAM, ATTACKER, 64_801, ATTACKER]];
+    assert_eq!(forged(&twice), Some((Rule::HijackForgedPath, ATTACKER, "medium")));
+}
+
+#[test]
+fn a_foreign_origin_behind_a_small_as_it_never_met_is_the_framed_one() {
+    let known = "64500|64510|-1\n64500|64511|-1\n";
+    let framed: [&[u32]; 2] = [&[UPSTREAM, ATTACKER, 64_900], &[UPSTREAM, ATTACKER, 64_900]];
+    let mut story = Story::simple().knowing(&format!("{known}64999|64900|-1\n"));
+    assert_eq!(accused(&mut story, PREFIX, &framed), Some((Rule::HijackType1, ATTACKER, "medium")));
+    // Of an origin that nobody knows either it may be a new customer.
+    let mut story = Story::simple().knowing(known);
+    assert_eq!(accused(&mut story, PREFIX, &framed), Some((Rule::HijackType1, ATTACKER, "low")));
+    // An AS that sells transit has new customers every day.
+    let customers: String = (1..=5).map(|n| format!("64511|{}|-1\n", 64_950 + n)).collect();
+    let mut story = Story::simple().knowing(&format!("{known}{customers}"));
+    assert_eq!(accused(&mut story, PREFIX, &framed), Some((Rule::HijackExact, 64_900, "medium")));
+}
+
+#[test]
+fn a_new_neighbour_of_the_owner_is_suspected_with_caution() {
+    let new: Vec<&[u32]> = vec![&[64_700, OWNER]; 16];
+    let mut story = Story::simple();
+    assert_eq!(accused(&mut story, PREFIX, &new[..1]), None, "one witness is too few");
+    let mut story = Story::simple();
+    assert_eq!(accused(&mut story, PREFIX, &new), Some((Rule::HijackType1, 64_700, "medium")));
+    let several: [&[u32]; 2] = [&[64_700, OWNER], &[64_701, OWNER]];
+    let mut story = Story::simple();
+    assert_eq!(
+        accused(&mut story, PREFIX, &several).unwrap().2,
+        "low",
+        "new upstreams, more likely"
+    );
+}
+
+#[test]
+fn a_part_that_leaves_a_valley_was_made_by_the_as_in_it() {
+    let known = "64500|64510|-1\n64500|64511|-1\n64701|64511|-1\n64702|64511|0\n";
+    let tails: [&[u32]; 2] =
+        [&[64_701, ATTACKER, UPSTREAM, OWNER], &[64_702, ATTACKER, UPSTREAM, OWNER]];
+    let mut story = Story::simple().knowing(&format!("{known}64601|64701|0\n64602|64702|0\n"));
+    let expected = Some((Rule::HijackForgedPath, ATTACKER, "medium"));
+    assert_eq!(accused(&mut story, PART, &tails), expected);
+}
+
+#[test]
+fn a_prefix_that_nobody_announced_is_squatted() {
+    let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
+    let mut story = Story::registered(json, Vec::new()).knowing("64500|64511|-1\n64601|64500|0\n");
+    story.detector.end_of_rib();
+    story.announced(1, 10, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackSquat, ATTACKER, "medium")]);
 }
 
 #[test]
@@ -241,15 +329,15 @@ fn a_related_as_is_less_sure_and_a_stranger_more() {
         story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
         story.told[0].finding.score
     };
-    assert_eq!(score("64511|64510|-1\n"), 1.0);
-    assert_eq!(score("64500|64510|-1\n"), 5.0);
-    assert_eq!(score(""), 4.0);
+    assert_eq!(score("64500|64511|-1\n64511|64510|-1\n"), 1.0);
+    assert_eq!(score("64500|64511|-1\n64500|64510|-1\n"), 5.0);
+    assert_eq!(score(""), 2.5, "nothing is known of links: the path is not judged");
 }
 
 #[test]
 fn what_a_dump_held_already_is_no_change_and_stays_low() {
     let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
-    let mut story = Story::registered(json, Vec::new());
+    let mut story = Story::registered(json, Vec::new()).knowing("64502|64511|-1\n64601|64502|0\n");
     for peer in 1..=20 {
         story.dumped(peer, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, ATTACKER]);
     }

@@ -1,7 +1,7 @@
 //! AS relationships: CAIDA's serial-1 (`provider|customer|-1`, `peer|peer|0`) and serial-2 (the same
 //! with a source behind it). Header lines start with `#`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
 use schemas::bgp::Asn;
@@ -19,11 +19,20 @@ pub enum Relationship {
     Peer,
 }
 
+/// An AS with this many known customers lives from transit: a new customer of it is no surprise.
+const TRANSIT_CUSTOMERS_MIN: u32 = 5;
+
 /// Known relationships between ASes.
 #[derive(Debug, Default)]
 pub struct AsRelationships {
     /// By (lower number, higher number), as seen from the lower.
     pairs: HashMap<(Asn, Asn), Relationship>,
+    /// How many customers of each AS are known; none for one that only buys.
+    customers: HashMap<Asn, u32>,
+    /// ASes that buy from nobody, by the header `# ... clique:`.
+    clique: HashSet<Asn>,
+    /// Route servers of exchanges, by the header `# IXP ASes:`.
+    route_servers: HashSet<Asn>,
 }
 
 impl AsRelationships {
@@ -32,10 +41,11 @@ impl AsRelationships {
     /// # Errors
     /// [`ReferenceError`] at the first line that is not of the format.
     pub fn read(reader: impl BufRead) -> Result<Self, ReferenceError> {
-        let mut pairs = HashMap::new();
+        let mut known = Self::default();
         for (number, line) in (1..).zip(reader.lines()) {
             let line = line?;
             if line.starts_with('#') || line.trim().is_empty() {
+                known.header(&line);
                 continue;
             }
             let Some((a, b, relationship)) = parse(&line) else {
@@ -45,10 +55,56 @@ impl AsRelationships {
                     wanted: "provider|customer|-1 or peer|peer|0",
                 });
             };
-            let (key, value) = ordered(a, b, relationship);
-            pairs.insert(key, value);
+            known.insert(a, b, relationship);
         }
-        Ok(Self { pairs })
+        Ok(known)
+    }
+
+    /// Of two lines about one pair the later one counts.
+    fn insert(&mut self, a: Asn, b: Asn, relationship: Relationship) {
+        let (key, value) = ordered(a, b, relationship);
+        let before = self.pairs.insert(key, value);
+        for (relationship, step) in [(before, -1), (Some(value), 1)] {
+            self.customers.entry(key.0).or_default();
+            self.customers.entry(key.1).or_default();
+            let provider = match relationship {
+                Some(Relationship::ProviderOf) => key.0,
+                Some(Relationship::CustomerOf) => key.1,
+                Some(Relationship::Peer) | None => continue,
+            };
+            let customers = self.customers.entry(provider).or_default();
+            *customers = customers.saturating_add_signed(step);
+        }
+    }
+
+    /// `# inferred clique: 174 209` and `# IXP ASes: 1200 4635`; other headers say nothing of ASes.
+    fn header(&mut self, line: &str) {
+        let Some((title, list)) = line.split_once(':') else { return };
+        let asns = list.split_whitespace().filter_map(|text| text.parse().ok()).map(Asn);
+        if title.ends_with("clique") {
+            self.clique.extend(asns);
+        } else if title.ends_with("IXP ASes") {
+            self.route_servers.extend(asns);
+        }
+    }
+
+    /// Whether any relationship of it is known.
+    #[must_use]
+    pub fn is_known(&self, asn: Asn) -> bool {
+        self.customers.contains_key(&asn)
+    }
+
+    /// Whether it lives from transit: in the clique, or with several customers.
+    #[must_use]
+    pub fn sells_transit(&self, asn: Asn) -> bool {
+        self.clique.contains(&asn)
+            || self.customers.get(&asn).is_some_and(|count| *count >= TRANSIT_CUSTOMERS_MIN)
+    }
+
+    /// Whether it is the route server of an exchange, which passes routes on and is no hop.
+    #[must_use]
+    pub fn is_route_server(&self, asn: Asn) -> bool {
+        self.route_servers.contains(&asn)
     }
 
     /// How many pairs are known.
@@ -106,6 +162,16 @@ mod tests {
         assert_eq!(known.between(Asn(64_510), Asn(64_500)), Some(Relationship::CustomerOf));
         assert_eq!(known.between(Asn(64_500), Asn(64_501)), Some(Relationship::Peer));
         assert_eq!(known.between(Asn(64_501), Asn(64_510)), None);
+    }
+
+    #[test]
+    fn headers_and_customers_tell_who_sells_transit() {
+        let text = "# inferred clique: 174 209\n# IXP ASes: 1200\n1|11|-1\n1|12|-1\n1|13|-1\n1|14|-1\n\
+                    1|15|-1\n2|11|-1\n3|21|-1\n3|22|-1\n3|23|-1\n3|24|-1\n3|25|-1\n3|25|0\n";
+        let known = AsRelationships::read(text.as_bytes()).unwrap();
+        let sells = [174, 209, 1, 2, 3, 1200].map(|asn| known.sells_transit(Asn(asn)));
+        assert_eq!(sells, [true, true, true, false, false, false], "the later line counts");
+        assert!(known.is_route_server(Asn(1200)) && !known.is_route_server(Asn(1)));
     }
 
     #[test]

@@ -98,13 +98,28 @@ pub(crate) fn distinguisher_words(distinguisher: u64) -> String {
 pub fn sanitised(value: &[u8]) -> String {
     let value = value.get(..NAME_BYTES_MAX).unwrap_or(value);
     let text = String::from_utf8_lossy(value);
+    let is_blank = |letter: char| letter.is_whitespace() || letter == '\0';
     let plain = |letter: char| if letter.is_control() { '?' } else { letter };
-    text.trim().trim_end_matches('\0').chars().map(plain).collect()
+    let mut text: String = text.trim_matches(is_blank).chars().map(plain).collect();
+    // What stands for broken bytes is longer than they were.
+    text.truncate(text.floor_char_boundary(NAME_BYTES_MAX));
+    text.truncate(text.trim_end().len());
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_was_cleaned_is_clean() {
+        let broken = [0xff; NAME_BYTES_MAX];
+        for value in [b"edge \0".as_slice(), b"\0 edge\x07 \0 ", &broken, b"edge1"] {
+            let once = sanitised(value);
+            assert_eq!(sanitised(once.as_bytes()), once, "{value:?}");
+            assert!(once.len() <= NAME_BYTES_MAX && once.trim() == once);
+        }
+    }
 
     #[test]
     fn a_vrf_without_a_rule_never_is_public() {
