@@ -11,7 +11,9 @@ use analytics::lake::identity::{End, Identity, Standing, hex, sha256_hex};
 use analytics::lake::layout::{ddl_key, registry_key};
 use analytics::lake::{LakeError, LocalStore};
 use analytics::reference::geo::edges::Edges;
-use analytics::reference::{AsRelationships, Organisations, Reference, ReferenceError};
+use analytics::reference::{
+    AsRelationships, Aspas, Organisations, Reference, ReferenceError, Vrps,
+};
 use analytics::shard::FoldOptions;
 use analytics::sql::ddl;
 use ingest::decode::mapping::Mapping;
@@ -240,18 +242,35 @@ fn discover(paths: &[PathBuf], config: &Config) -> Result<(Vec<Found>, Vec<Strin
 pub fn load_reference(config: &ReferenceConfig) -> Result<(Reference, Vec<String>), ReplayError> {
     let mut hashes = Vec::new();
     let mut reference = Reference::default();
-    if let Some(path) = &config.as_relationships {
-        let (reader, hash) = open_reference(path)?;
-        reference.relationships = AsRelationships::read(reader)
-            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
-        hashes.push(format!("as_relationships:{hash}"));
-    }
-    if let Some(path) = &config.organisations {
-        let (reader, hash) = open_reference(path)?;
-        reference.organisations = Organisations::read(reader)
-            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
-        hashes.push(format!("organisations:{hash}"));
-    }
+    let mut read =
+        |name: &str,
+         path: &Option<PathBuf>,
+         into: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), ReferenceError>| {
+            let Some(path) = path else { return Ok(()) };
+            let (mut reader, hash) = open_reference(path)?;
+            hashes.push(format!("{name}:{hash}"));
+            into(&mut reader).map_err(|error| ReplayError::Reference { path: path.clone(), error })
+        };
+    read("as_relationships", &config.as_relationships, &mut |reader| {
+        reference.relationships = AsRelationships::read(reader)?;
+        Ok(())
+    })?;
+    read("organisations", &config.organisations, &mut |reader| {
+        reference.organisations = Organisations::read(reader)?;
+        Ok(())
+    })?;
+    read("vrps", &config.vrps, &mut |reader| {
+        reference.vrps = Vrps::read(reader)?;
+        Ok(())
+    })?;
+    read("aspas", &config.aspas, &mut |reader| {
+        reference.aspas = Aspas::read(reader)?;
+        Ok(())
+    })?;
+    read("edges", &config.edges, &mut |reader| {
+        reference.geo.edges = Edges::read(reader)?;
+        Ok(())
+    })?;
     if let Some(path) = &config.geoip {
         for path in mmdb_files(path)? {
             let fail = |error| ReplayError::Reference { path: path.clone(), error };
@@ -260,12 +279,6 @@ pub fn load_reference(config: &ReferenceConfig) -> Result<(Reference, Vec<String
         }
         let databases = reference.geo.databases().iter();
         hashes.extend(databases.map(|database| format!("geoip:{}", database.content_hash)));
-    }
-    if let Some(path) = &config.edges {
-        let (reader, hash) = open_reference(path)?;
-        reference.geo.edges = Edges::read(reader)
-            .map_err(|error| ReplayError::Reference { path: path.clone(), error })?;
-        hashes.push(format!("edges:{hash}"));
     }
     Ok((reference, hashes))
 }

@@ -35,7 +35,7 @@ fn the_demo_finds_what_was_injected_and_keeps_silent_about_the_rest() {
         [
             "hijack_exact,contoso-seattle,64511,resolved",
             "hijack_exact,fabrikam-madrid,64508,ignored",
-            "hijack_sub_prefix,fabrikam-london,65540,resolved",
+            "hijack_type_1,fabrikam-london,65540,resolved",
             "leak_own_as,contoso-redmond,64504,resolved",
         ]
     );
@@ -245,6 +245,41 @@ fn a_report_is_markdown_and_one_page_with_its_plots() {
         stderr(&none)
     );
     assert!(!bench.path("c").exists(), "nothing was written");
+}
+
+#[test]
+fn roas_and_aspas_stand_in_rows_and_findings() {
+    let bench = Bench::with_demo_inputs();
+    let config = fs::read_to_string(bench.path("in/peerscope.toml")).unwrap();
+    let more = "[reference]\nvrps = \"vrps.csv\"\naspas = \"aspas.json\"\n";
+    bench.write("in/rpki.toml", config.replace("[reference]\n", more));
+    let vrps = "ASN,IP Prefix,Max Length,Trust Anchor\nAS64505,192.0.2.0/24,24,test\n";
+    bench.write("in/vrps.csv", vrps);
+    let aspas = r#"{"aspas":[{"customer":"AS64505","providers":["AS64499"],"ta":"test"}]}"#;
+    bench.write("in/aspas.json", aspas);
+    let inputs = ["in/rib.mrt", "in/updates.mrt"];
+    bench
+        .expect(0, &[&["replay", "--config", "in/rpki.toml", "--lake", "l"], &inputs[..]].concat());
+    let states = bench.ask(
+        "l",
+        "select distinct origin_asn, rpki_state from route_updates where prefix = '192.0.2.0/24' \
+         and action = 'announce' order by 1",
+    );
+    assert_eq!(states, ["64505,valid", "64511,invalid"]);
+    let states = bench.ask("l", "select distinct aspa_state from route_updates order by 1");
+    assert!(states.contains(&"unknown".to_owned()), "{states:?}");
+    let found = bench.ask(
+        "l",
+        "select distinct rpki_state, confidence from incidents where rule = 'hijack_exact' \
+         and connection = 'contoso-seattle'",
+    );
+    assert_eq!(found, ["invalid,high"]);
+    bench.write("in/vrps.csv", "AS64505,192.0.2.0/24,33\n");
+    let refused = bench.expect(
+        78,
+        &[&["replay", "--config", "in/rpki.toml", "--lake", "m"], &inputs[..]].concat(),
+    );
+    assert!(stderr(&refused).contains("vrps.csv") && stderr(&refused).contains("line 1"));
 }
 
 #[test]

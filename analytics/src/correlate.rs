@@ -152,7 +152,7 @@ fn finding_row(
         group_size: None,
         path_before: finding.path_before.clone(),
         path_after: finding.path_after.clone(),
-        rpki_state: None,
+        rpki_state: finding.rpki_state.map(Into::into),
         blame: None,
         rtt_before_p50_us: None,
         rtt_after_p50_us: None,

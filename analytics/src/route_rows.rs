@@ -8,6 +8,7 @@ use schemas::registry::{Registry, Relation};
 use schemas::tables::{RouteTexts, RouteUpdateRow, Text};
 use schemas::time::Timestamp;
 
+use crate::reference::Reference;
 use crate::rows;
 
 /// A route element with what its message says of it.
@@ -60,6 +61,7 @@ impl RouteRows {
         told: &Told<'_>,
         received_time: Option<Timestamp>,
         registry: &Registry,
+        reference: &Reference,
     ) -> RouteUpdateRow {
         let Told { route, message, header, source, attributes } = told;
         let touch = registry.touches(&header.routing_domain, &route.prefix).next();
@@ -99,8 +101,12 @@ impl RouteRows {
             local_pref: attributes.and_then(|a| a.local_pref),
             communities: texts.as_ref().map(|texts| Arc::clone(&texts.communities)),
             otc: attributes.and_then(|a| a.otc),
-            rpki_state: None,
-            aspa_state: None,
+            rpki_state: attributes
+                .and_then(|a| reference.origin_validity(&route.prefix, &a.as_path))
+                .map(|validity| validity.as_str().into()),
+            aspa_state: attributes
+                .and_then(|a| reference.aspa_state(&a.as_path, header.asn))
+                .map(|state| state.as_str().into()),
             disposition: message.disposition.as_str(),
             registered_prefix: touch.map(|touch| touch.owner.prefix),
             relation: touch.map(|touch| touch.relation.as_str()),

@@ -166,7 +166,7 @@ impl Shard {
         let Told { route, message, header, source, attributes } = told;
         if route.writes {
             let received_time = batch.is_live.then_some(log_time);
-            let row = self.route_rows.row(&told, received_time, &registry);
+            let row = self.route_rows.row(&told, received_time, &registry, &self.reference);
             self.rows.route_updates.push(row);
         }
         if self.is_backfill(batch, message.event_time, log_time) {

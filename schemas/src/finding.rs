@@ -259,6 +259,8 @@ pub struct Finding {
     pub path_before: Option<Text>,
     /// Path of the first witness after.
     pub path_after: Option<Text>,
+    /// RFC 6811's word on its route; none without VRPs.
+    pub rpki_state: Option<&'static str>,
     /// Why it raises no alert.
     pub muted_by: Option<Text>,
     /// One sentence for a person.

@@ -61,9 +61,6 @@ impl Check {
                 writeln!(out, "note: token {name} is of tenant {tenant}, which has no connection")?;
             }
         }
-        for key in config.reference.unread() {
-            writeln!(out, "note: reference.{key} is not read by this version")?;
-        }
         Ok(Ended::Well)
     }
 }

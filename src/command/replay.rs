@@ -35,9 +35,6 @@ impl Replay {
     /// What stops the replay; damaged input does not.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let config = global.load()?;
-        for key in config.reference.unread() {
-            tracing::warn!(key, "reference data that this version does not read yet");
-        }
         let lake = global.lake.clone().unwrap_or_else(|| config.lake.url.clone());
         let request =
             Request { config: &config, lake: &lake, paths: &self.paths, shards: self.shards };

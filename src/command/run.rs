@@ -33,9 +33,6 @@ impl Run {
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let Role::All = self.role;
         let config = global.load()?;
-        for key in config.reference.unread() {
-            tracing::warn!(key, "reference data that this version does not read yet");
-        }
         let lake = global.lake.clone().unwrap_or_else(|| config.lake.url.clone());
         let request = Request { config: &config, lake: &lake, until_done: self.until_done };
         let outcome = run(&request, |sources| {

@@ -148,8 +148,14 @@ const KEYS: &[Key] = &[
         "none",
         "CSV `asn,organisation`, or RIR rows `registry,organisation,asn`",
     ),
-    ("[reference]", "vrps", "file", "none", "VRPs (read by a later version)"),
-    ("[reference]", "aspas", "file", "none", "ASPAs (read by a later version)"),
+    (
+        "[reference]",
+        "vrps",
+        "file",
+        "none",
+        "VRPs: JSON of Routinator or rpki-client, or CSV (RFC 6811)",
+    ),
+    ("[reference]", "aspas", "file", "none", "ASPAs: JSON of Routinator or rpki-client"),
     (
         "[reference]",
         "geoip",

@@ -111,9 +111,9 @@ pub const HTTP_INPUT: &str = "http";
 pub struct ReferenceConfig {
     /// CAIDA AS relationships, serial-1 or serial-2.
     pub as_relationships: Option<PathBuf>,
-    /// VRPs; read by a later version.
+    /// VRPs: JSON or CSV of a relying party.
     pub vrps: Option<PathBuf>,
-    /// ASPAs; read by a later version.
+    /// ASPAs: JSON of a relying party.
     pub aspas: Option<PathBuf>,
     /// AS number to organisation.
     pub organisations: Option<PathBuf>,
@@ -121,15 +121,6 @@ pub struct ReferenceConfig {
     pub geoip: Option<PathBuf>,
     /// Edge catalogue.
     pub edges: Option<PathBuf>,
-}
-
-impl ReferenceConfig {
-    /// Keys that are set and that this version does not read.
-    #[must_use]
-    pub fn unread(&self) -> Vec<&'static str> {
-        let later = [("vrps", &self.vrps), ("aspas", &self.aspas)];
-        later.into_iter().filter(|(_, path)| path.is_some()).map(|(key, _)| key).collect()
-    }
 }
 
 /// The file as it is written.

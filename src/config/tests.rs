@@ -73,7 +73,6 @@ edges = "edges.csv"
     assert_eq!(config.registry.connections().len(), 1);
     let relationships = config.reference.as_relationships.clone().unwrap();
     assert_eq!(relationships, Path::new("/etc/peerscope/20180101.as-rel.txt.bz2"));
-    assert_eq!(config.reference.unread(), ["vrps", "aspas"]);
 }
 
 #[test]

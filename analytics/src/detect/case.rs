@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::forger::{self, Common, Forger, Joint};
 use super::judge::Verdict;
 use super::{Change, Facts, Suspect, path_text, score};
+use crate::reference::OriginValidity;
 use crate::rib::PeerId;
 
 /// Witnesses told with one transition; all are counted.
@@ -81,7 +82,7 @@ impl Case {
             id: finding_id(&verdict, change, facts),
             opened_at: change.time,
             closed_at: None,
-            ignored: score::sibling_of(&verdict, facts).is_some(),
+            ignored: false,
             pending: false,
             paths: BTreeMap::from([(key, (Arc::clone(&verdict.hops), verdict.joint))]),
             paths_most: 0,
@@ -168,17 +169,21 @@ impl Case {
         }
         self.paths_most = self.paths_most.max(self.paths.len());
         let joints = self.paths.values().filter_map(|(hops, joint)| Some((hops, (*joint)?)));
-        let Some((hops, joint)) = joints.min_by_key(|(_, joint)| (joint.at, joint.reach)) else {
-            self.forger = None;
-            return;
-        };
+        let nearest = joints.min_by_key(|(_, joint)| (joint.at, joint.reach));
         let common = Common {
             hops: shared(self.paths.values().map(|(hops, _)| &**hops)),
             is_alone: self.witness_asns() == 1,
             origin_is_right: matches!(self.verdict.key.suspect, Suspect::Path(_)),
             is_part: self.verdict.rule == Rule::HijackSubPrefix,
         };
-        self.forger = forger::forger(hops, joint, common, facts);
+        self.forger = nearest.and_then(|(hops, joint)| forger::forger(hops, joint, common, facts));
+        let is_sibling = score::sibling_of(&self.verdict, self.accused().1, facts).is_some();
+        if self.terms.is_empty() {
+            self.ignored = is_sibling;
+        } else if self.ignored && !is_sibling {
+            // It was not the sibling: now it may open.
+            (self.ignored, self.pending) = (false, true);
+        }
     }
 
     /// The rule and the culprit as the case stands.
@@ -289,6 +294,7 @@ impl Case {
             closed_at: self.closed_at,
             path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
             path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
+            rpki_state: self.verdict.validity.map(OriginValidity::as_str),
             muted_by: muted_by.map(Into::into),
             explanation: explain(
                 &self.verdict,

@@ -11,6 +11,7 @@ use schemas::registry::{Owner, Relation, Touch};
 
 use super::forger::{self, Joint};
 use super::{CaseKey, Change, Facts, Suspect, longest_covering};
+use crate::reference::OriginValidity;
 
 /// Links from the right origin in which a new one of our very prefix counts.
 const NEW_LINKS_MAX: usize = 2;
@@ -28,6 +29,8 @@ pub(super) struct Verdict {
     pub(super) hops: Arc<[Asn]>,
     /// Where the path stops being believable.
     pub(super) joint: Option<Joint>,
+    /// RFC 6811's word on the route; none without VRPs.
+    pub(super) validity: Option<OriginValidity>,
     /// Origins that are right.
     pub(super) expected: BTreeSet<Asn>,
     /// Whether these were configured and not learnt.
@@ -120,6 +123,7 @@ fn exact_or_part(
         culprit: origin,
         hops,
         joint,
+        validity: facts.reference.origin_validity(&change.prefix, &route.as_path),
         expected,
         configured,
         leak_type: None,
@@ -186,6 +190,7 @@ fn super_prefix(
         culprit: origin,
         hops: hops(route, facts),
         joint: None,
+        validity: facts.reference.origin_validity(&change.prefix, &route.as_path),
         expected,
         configured,
         leak_type: None,
@@ -232,6 +237,7 @@ fn own_leaks(change: &Change<'_>, route: &PathAttributes, facts: &Facts<'_>) -> 
             culprit: own,
             hops: hops.iter().rev().copied().collect(),
             joint: None,
+            validity: facts.reference.origin_validity(&change.prefix, &route.as_path),
             expected: route.as_path.origin().into_iter().collect(),
             configured: true,
             leak_type: Some(leak_type),

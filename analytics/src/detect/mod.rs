@@ -96,6 +96,7 @@ impl Facts<'_> {
     fn knows_link(&self, group: &str, a: Asn, b: Asn) -> bool {
         self.baseline.knows_link(group, a, b)
             || self.reference.relationships.between(a, b).is_some()
+            || self.reference.aspas.attest(a, b)
     }
 }
 

@@ -6,6 +6,7 @@ use schemas::finding::{FindingKind, Rule, Term};
 use super::forger::Forger;
 use super::judge::Verdict;
 use super::{Facts, Suspect};
+use crate::reference::{AspaState, Direction, OriginValidity};
 
 /// Most that the number of witnesses adds.
 const WITNESSES_MAX: f64 = 4.0;
@@ -38,8 +39,12 @@ pub(super) fn terms(
             detail: "the right origin was learnt from the baseline, not configured".to_owned(),
         });
     }
-    if is_hijack && forger.is_none() {
-        terms.extend(relation(verdict, facts));
+    if is_hijack {
+        terms.extend(relation(verdict, forger, facts));
+    }
+    if is_hijack {
+        terms.extend(rpki(verdict, forger));
+        terms.extend(aspa(verdict, facts));
     }
     if let Suspect::Origin(origin) = verdict.key.suspect
         && facts.baseline.was_dumped(verdict.key.prefix, origin)
@@ -62,16 +67,21 @@ pub(super) fn terms(
     terms
 }
 
-/// The company that both the culprit and a right origin belong to.
-pub(super) fn sibling_of<'a>(verdict: &Verdict, facts: &'a Facts<'_>) -> Option<(Asn, &'a str)> {
+/// The company that both an accused AS and a right origin belong to. The right origin itself is not
+/// accused of its own prefix.
+pub(super) fn sibling_of<'a>(
+    verdict: &Verdict,
+    accused: Asn,
+    facts: &'a Facts<'_>,
+) -> Option<(Asn, &'a str)> {
     if verdict.rule.kind() != FindingKind::Hijack {
         return None;
     }
     let organisations = &facts.reference.organisations;
-    verdict
-        .expected
-        .iter()
-        .find_map(|origin| Some((*origin, organisations.shared_by(*origin, verdict.culprit)?)))
+    let others = verdict.expected.iter().filter(|origin| **origin != accused);
+    others
+        .into_iter()
+        .find_map(|origin| Some((*origin, organisations.shared_by(*origin, accused)?)))
 }
 
 fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
@@ -97,6 +107,31 @@ fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
         _ => (4.0, "an AS originates our prefix that may not".to_owned()),
     };
     Term { name: "rule", weight, detail }
+}
+
+/// What ROAs say of the route. That they allow it speaks for an accused origin; whoever makes a path
+/// up chooses an origin that they allow.
+fn rpki(verdict: &Verdict, forger: Option<Forger>) -> Option<Term> {
+    let (weight, detail) = match verdict.validity? {
+        OriginValidity::InvalidAsn => (4.0, "no ROA names its origin, and some cover the prefix"),
+        OriginValidity::InvalidLength => {
+            (3.0, "the prefix is longer than the ROA of its origin allows")
+        }
+        OriginValidity::Valid if forger.is_none() => (-4.0, "a ROA allows this very route"),
+        OriginValidity::Valid | OriginValidity::NotFound => return None,
+    };
+    Some(Term { name: "rpki", weight, detail: detail.to_owned() })
+}
+
+/// What ASPAs say of the path.
+fn aspa(verdict: &Verdict, facts: &Facts<'_>) -> Option<Term> {
+    let aspas = &facts.reference.aspas;
+    let state = aspas.verify_hops(&verdict.hops, Direction::Downstream);
+    (state == AspaState::Invalid).then(|| Term {
+        name: "aspa",
+        weight: 2.0,
+        detail: "an AS on the path attests other providers than it shows (ASPA)".to_owned(),
+    })
 }
 
 /// The terms of a path that was made up.
@@ -153,14 +188,17 @@ fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
     terms
 }
 
-fn relation(verdict: &Verdict, facts: &Facts<'_>) -> Option<Term> {
-    let culprit = verdict.culprit;
-    if let Some((origin, organisation)) = sibling_of(verdict, facts) {
+fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Option<Term> {
+    let culprit = forger.map_or(verdict.culprit, |forger| forger.asn);
+    if let Some((origin, organisation)) = sibling_of(verdict, culprit, facts) {
         return Some(Term {
             name: "sibling",
             weight: -6.0,
             detail: format!("{culprit} and {origin} both belong to {organisation}"),
         });
+    }
+    if forger.is_some() {
+        return None;
     }
     let known = &facts.reference.relationships;
     let related = verdict.expected.iter().find(|origin| known.between(**origin, culprit).is_some());

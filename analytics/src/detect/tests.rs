@@ -8,7 +8,7 @@ use schemas::connection::{Connection, WatchedAs};
 use schemas::finding::{Phase, Rule};
 
 use super::*;
-use crate::reference::{AsRelationships, Organisations};
+use crate::reference::{AsRelationships, Organisations, Vrps};
 
 const OWNER: u32 = 64_510;
 const UPSTREAM: u32 = 64_500;
@@ -274,6 +274,47 @@ fn a_part_that_leaves_a_valley_was_made_by_the_as_in_it() {
     assert_eq!(accused(&mut story, PART, &tails), expected);
 }
 
+/// The score of a route of one peer with these VRPs, and what the finding says of them.
+fn with_vrps(vrps: &str, prefix: &str, tail: &[u32]) -> Option<(f64, Option<&'static str>)> {
+    let mut story = Story::simple();
+    story.reference.vrps = Vrps::read(vrps.as_bytes()).unwrap();
+    story.announced(1, 20, prefix, &[&[64_601], tail].concat());
+    story.told.first().map(|told| (told.finding.score, told.finding.rpki_state))
+}
+
+#[test]
+fn roas_speak_against_a_foreign_origin_and_never_for_a_made_up_path() {
+    let foreign = [UPSTREAM, ATTACKER];
+    assert_eq!(with_vrps("", PREFIX, &foreign), Some((5.0, None)));
+    let ours = format!("{OWNER},203.0.113.0/24,24\n{OWNER},2001:db8:20::/44,44\n");
+    assert_eq!(with_vrps(&ours, PREFIX, &foreign), Some((9.0, Some("invalid"))));
+    let both = format!("{ours}{ATTACKER},203.0.113.0/24,24\n");
+    assert_eq!(with_vrps(&both, PREFIX, &foreign), Some((1.0, Some("valid"))));
+    let others = "64999,198.51.100.0/24,24\n";
+    assert_eq!(with_vrps(others, PREFIX, &foreign), Some((5.0, Some("not_found"))));
+    let made_up = [UPSTREAM, ATTACKER, OWNER];
+    assert_eq!(with_vrps(&ours, PART, &made_up), Some((8.0, Some("invalid"))), "too long");
+    let loose = format!("{OWNER},2001:db8:20::/44,48\n");
+    assert_eq!(with_vrps(&loose, PART, &made_up), Some((5.0, Some("valid"))));
+}
+
+#[test]
+fn attestations_make_a_link_known_or_a_path_invalid() {
+    let mut story = Story::simple();
+    story.reference.aspas.insert(Asn(OWNER), [Asn(UPSTREAM), Asn(64_700)]);
+    story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, 64_700, OWNER]);
+    let told = story.told();
+    assert!(told.iter().all(|told| told.2 != 64_700), "an attested neighbour: {told:?}");
+    let mut story = Story::simple();
+    story.reference.aspas.insert(Asn(OWNER), [Asn(UPSTREAM)]);
+    story.reference.aspas.insert(Asn(UPSTREAM), [Asn(0)]);
+    // Down from one that has no provider, and up again.
+    story.announced(1, 20, PART, &[64_601, UPSTREAM, ATTACKER, OWNER]);
+    let told = story.told.last().unwrap();
+    let weight = told.terms.iter().find(|term| term.name == "aspa").map(|term| term.weight);
+    assert_eq!(weight, Some(2.0), "{told:?}");
+}
+
 #[test]
 fn a_prefix_that_nobody_announced_is_squatted() {
     let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
@@ -319,6 +360,19 @@ fn a_sibling_is_told_once_as_ignored() {
     story.withdrawn(1, 30, PREFIX);
     let told = story.told();
     assert_eq!((told.len(), told[0].0), (1, Phase::Ignored));
+}
+
+/// The right origin belongs to one company with itself; that excuses no forger.
+#[test]
+fn a_made_up_path_is_excused_by_the_company_of_the_forger_only() {
+    let phase = |forger: &str| {
+        let mut story = Story::simple();
+        let text = format!("asn,organisation\n{OWNER},Contoso\n{ATTACKER},{forger}\n");
+        story.reference.organisations = Organisations::read(text.as_bytes()).unwrap();
+        story.announced(1, 20, PART, &[64_601, UPSTREAM, ATTACKER, OWNER]);
+        story.told()[0].0
+    };
+    assert_eq!((phase("Fabrikam"), phase("Contoso")), (Phase::Opened, Phase::Ignored));
 }
 
 #[test]

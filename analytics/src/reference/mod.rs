@@ -1,13 +1,19 @@
-//! Slow facts: AS relationships, organisations, geography. One snapshot, swapped whole; nothing is loaded
+//! Slow facts: AS relationships, organisations, VRPs, ASPAs, geography. One snapshot, swapped whole; nothing is loaded
 //! outside the constructors, and those read from what the caller opened.
 
 mod as_relationships;
+mod aspas;
 pub mod geo;
 mod organisations;
+mod vrps;
 
 pub use as_relationships::{AsRelationships, Relationship};
+pub use aspas::{AspaState, Aspas, Direction};
 pub use geo::{Geo, GeoFacts, GeoTable};
 pub use organisations::Organisations;
+pub use vrps::{OriginValidity, Vrps};
+
+use schemas::bgp::{AsPath, Asn, Prefix};
 
 /// Why a reference file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,27 @@ pub struct Reference {
     pub relationships: AsRelationships,
     /// Which ASes belong to one company.
     pub organisations: Organisations,
+    /// Who may originate what, by ROAs.
+    pub vrps: Vrps,
+    /// Who provides for whom, by its own word.
+    pub aspas: Aspas,
     /// Where prefixes and edges are.
     pub geo: Geo,
+}
+
+impl Reference {
+    /// RFC 6811's word on a route; none without VRPs.
+    #[must_use]
+    pub fn origin_validity(&self, prefix: &Prefix, path: &AsPath) -> Option<OriginValidity> {
+        (!self.vrps.is_empty()).then(|| self.vrps.validity(prefix, path.origin()))
+    }
+
+    /// The word of ASPAs on a path as a collector's peer told it; none without ASPAs. The collector's
+    /// own role is not known, so the path may go up and down.
+    #[must_use]
+    pub fn aspa_state(&self, path: &AsPath, peer: Asn) -> Option<AspaState> {
+        let is_client = self.relationships.is_route_server(peer);
+        (!self.aspas.is_empty())
+            .then(|| self.aspas.verify(path, peer, Direction::Downstream, is_client))
+    }
 }
