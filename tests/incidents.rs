@@ -2,7 +2,13 @@
 //! right rule, with the right culprit, and nobody framed? Only the prefix and its origin are
 //! configured, and the AS relationships of the year.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing
+)]
 
 mod support;
 
