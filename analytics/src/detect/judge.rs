@@ -92,7 +92,10 @@ fn exact_or_part(
     let group = facts.registry.connection(touch.owner.connection)?.group();
     let is_part = touch.relation != Relation::Exact;
     let is_right = expected.contains(&origin);
-    if is_right && (!facts.baseline.is_seeded() || change.is_snapshot) {
+    // Where no right route was learnt, every link is new and none is suspicious.
+    let is_learnt = facts.baseline.is_seeded()
+        && !facts.baseline.origins_of(&touch.owner).is_disjoint(&expected);
+    if is_right && (!is_learnt || change.is_snapshot) {
         return None;
     }
     let (suspect, joint) = if is_right {

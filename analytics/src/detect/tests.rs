@@ -255,6 +255,10 @@ fn a_new_neighbour_of_the_owner_is_suspected_with_caution() {
     assert_eq!(accused(&mut story, PREFIX, &new[..1]), None, "one witness is too few");
     let mut story = Story::simple();
     assert_eq!(accused(&mut story, PREFIX, &new), Some((Rule::HijackType1, 64_700, "medium")));
+    let json = r#"{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510]}"#;
+    let mut story = Story::registered(json, Vec::new()).knowing("64500|64510|-1\n");
+    story.detector.end_of_rib();
+    assert_eq!(accused(&mut story, PREFIX, &new), None, "no route was learnt: every link is new");
     let several: [&[u32]; 2] = [&[64_700, OWNER], &[64_701, OWNER]];
     let mut story = Story::simple();
     assert_eq!(
