@@ -111,6 +111,22 @@ fn lines_that_are_no_samples_are_counted_by_reason_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_pipe_is_refused_and_a_csv_without_a_source_holds_nobody_up() {
+    let bench = configured();
+    let fifo = bench.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    for command in [&["replay", "--lake", "p", "pipe"][..], &["decode", "pipe"]] {
+        let refused = bench.run(command);
+        assert!(!refused.status.success(), "{command:?}");
+        assert!(stderr(&refused).contains("write what it gives to a file first"), "{command:?}");
+    }
+    bench.write("good.jsonl", SAMPLE);
+    bench.write("bad.csv", "time,ip,rtt_us\n2026-03-04T10:00:01Z,192.0.2.7,21500\n");
+    bench.expect(65, &["replay", "--lake", "l", "good.jsonl", "bad.csv"]);
+    assert_eq!(bench.ask("l", "select sum(samples) from latency"), ["1"]);
+}
+
+#[test]
 fn a_configuration_error_names_its_place_and_exits_with_78() {
     let bench = configured();
     bench.write("bad.toml", CONFIG.replace("origin_asns", "origin_asn"));
@@ -190,6 +206,9 @@ fn latency_is_listed_and_drawn_with_the_route_events() {
         .map(|cells| [cells[5], cells[6], cells[9]].join(","))
         .collect();
     assert_eq!(shown, asked, "{listed}");
+    let late = of(&["--format", "csv", "--every", "1d", "--from", "2026-03-04T10:30:30Z"]);
+    let late = stdout(&bench.expect(0, &late));
+    assert!(late.lines().count() > 1, "the day that it lies in: {late}");
     let hours = bench.expect(0, &of(&["--format", "json", "--every", "1h"]));
     assert!(
         stdout(&hours).contains("\"window_start\":\"2026-03-04T10:00:00Z\""),
@@ -210,6 +229,10 @@ fn latency_is_listed_and_drawn_with_the_route_events() {
     );
     let none = bench.expect(0, &of(&["--prefix", "203.0.113.0/24"]));
     assert!(stderr(&none).contains("no window of that choice"), "{}", stderr(&none));
+    let typo = ["findings", "list", "--lake", "demo-lake"];
+    let typo = |more: [&str; 2]| stderr(&bench.expect(1, &[&typo[..], &more].concat()));
+    assert!(typo(["--kind", "hijak"]).contains("there are hijack, leak"));
+    assert!(typo(["--connection", "contoso"]).contains("it has contoso-"));
     bench.expect(1, &of(&["--from", "2026-03-05T00:00:00Z", "--to", "2026-03-04T00:00:00Z"]));
 }
 

@@ -32,6 +32,12 @@ impl Check {
         if !reference.organisations.is_empty() {
             writeln!(out, "organisations: {} AS numbers", reference.organisations.len())?;
         }
+        if !reference.vrps.is_empty() {
+            writeln!(out, "vrps: {} VRPs", reference.vrps.len())?;
+        }
+        if !reference.aspas.is_empty() {
+            writeln!(out, "aspas: {} customers", reference.aspas.len())?;
+        }
         for database in reference.geo.databases() {
             database.verify().map_err(|error| ReplayError::Reference {
                 path: config.reference.geoip.clone().unwrap_or_default(),
@@ -41,6 +47,13 @@ impl Check {
         }
         if !reference.geo.edges.is_empty() {
             writeln!(out, "edges: {} edges", reference.geo.edges.len())?;
+        }
+        if reference.relationships.is_empty() && prefixes > 0 {
+            writeln!(
+                out,
+                "note: without [reference] as_relationships no path is judged: of a made-up one an innocent \
+                 AS can be named"
+            )?;
         }
         for connection in registry.connections() {
             let name = &connection.name;

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use schemas::finding::FindingKind;
+
+use super::span::known;
 use super::sql::{Format, print_rows};
 use super::table::{Answer, Cells, open, quoted};
 use super::{Ended, Global, runtime};
@@ -79,6 +82,13 @@ impl Findings {
 impl List {
     async fn run(self, url: &str) -> anyhow::Result<Ended> {
         let lake = open(url).await?;
+        if let Some(connection) = &self.connection {
+            known(&lake, connection).await?;
+        }
+        let kinds: Vec<&str> = FindingKind::ALL.iter().map(|(_, word, _)| *word).collect();
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
+            anyhow::bail!("{kind:?} is no kind of finding; there are {}", kinds.join(", "));
+        }
         let source = if self.open { "open_findings" } else { "incidents" };
         let mut filter = String::from("true");
         if let Some(connection) = &self.connection {

@@ -50,6 +50,17 @@ pub enum Every {
     Day,
 }
 
+impl Every {
+    const fn secs(self) -> u32 {
+        match self {
+            Self::Minute => 60,
+            Self::FiveMinutes => 300,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
+    }
+}
+
 /// Percentiles of round-trip times, and lines over time on a terminal
 #[derive(Debug, clap::Args)]
 pub struct Latency {
@@ -100,12 +111,23 @@ impl Latency {
             }
             let chosen = self.chosen();
             let Some(span) = Span::of_latency(&lake, &chosen).await? else {
-                eprintln!("peerscope: no window of that choice is in this lake");
+                eprintln!(
+                    "peerscope: no window of that choice is in this lake; `peerscope latency` without \
+                     one lists what it has in its last day"
+                );
                 return Ok(Ended::Well);
             };
             let to = self.to.unwrap_or(span.to);
             let from = self.from.unwrap_or_else(|| span.from.max(to.plus_secs(-SPAN_SECS)));
-            anyhow::ensure!(from < to, "--from {from} is not before --to {to}");
+            anyhow::ensure!(
+                from < to,
+                "nothing lies between {from} and {to}: this lake has round trips of that choice from \
+                 {} to {}",
+                span.from,
+                span.to
+            );
+            // Whole steps, so that a row that began before is not lost.
+            let from = self.every.map_or(from, |every| from.window_start(every.secs()));
             let span = Span { from, to };
             let filter = format!("{chosen} and {}", span.filter("window_start"));
             if self.format == Format::Table {
@@ -177,7 +199,8 @@ fn figures(quantile: &str) -> String {
     let of_merged = quantile.contains('(');
     let spell = |percent: &str, share: &str| {
         let column = quantile.replace("{}", if of_merged { share } else { percent });
-        format!("{column} / 1000.0 as p{percent}_ms")
+        // A bucket reaches beyond the largest sample in it.
+        format!("least({column}, high) / 1000.0 as p{percent}_ms")
     };
     let quantiles = [("50", "0.5"), ("90", "0.9"), ("95", "0.95"), ("99", "0.99")];
     let quantiles = quantiles.map(|(percent, share)| spell(percent, share)).join(", ");

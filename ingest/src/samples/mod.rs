@@ -28,7 +28,7 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 
 use crate::decode::mapping::Mapping;
-use crate::decode::rtt::SampleError;
+use crate::decode::rtt::{CsvColumns, SampleError};
 pub use collector::{Collector, LINK_TEST, OTHER_TENANT, Scope};
 pub use feed::SampleFeed;
 pub use owners::Owners;
@@ -87,9 +87,8 @@ impl RttFormat {
                 has(part, b"\"time\"") && (has(part, b"\"rtt_us\"") || has(part, b"\"rtt_ms\""));
             return is_sample.then_some(if is_array { Self::JsonArray } else { Self::JsonLines });
         }
-        let is_header =
-            has(line, b"time") && (has(line, b"rtt_us") || has(line, b"rtt_ms")) && has(line, b",");
-        (is_header && !is_array).then_some(Self::Csv)
+        let header = str::from_utf8(line).ok().filter(|_| !is_array)?;
+        CsvColumns::from_header(header.trim_end().split(','), None).ok().map(|_| Self::Csv)
     }
 }
 

@@ -63,6 +63,11 @@ impl Compression {
 /// # Errors
 /// What the system says of opening or reading the first bytes.
 pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    // A pipe gives its first bytes once, and opening one waits for whoever writes it.
+    if !std::fs::metadata(path)?.is_file() {
+        let words = "a pipe, device or folder and no file: write what it gives to a file first";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, words));
+    }
     let mut file = File::open(path)?;
     let file_bytes = file.metadata()?.len();
     let mut head = [0; 8];

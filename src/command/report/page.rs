@@ -17,8 +17,9 @@ const FINDINGS_MAX: usize = 100;
 /// Series with plots at most.
 const PLOTS_MAX: usize = 24;
 /// Columns of every table of percentiles.
-const FIGURES: &str = "hdr_quantile(m, 0.5) / 1000.0, hdr_quantile(m, 0.95) / 1000.0, \
-                       hdr_quantile(m, 0.99) / 1000.0, high / 1000.0";
+const FIGURES: &str = "least(hdr_quantile(m, 0.5), high) / 1000.0, \
+                       least(hdr_quantile(m, 0.95), high) / 1000.0, \
+                       least(hdr_quantile(m, 0.99), high) / 1000.0, high / 1000.0";
 
 /// A report.
 pub(super) struct Page {
@@ -344,7 +345,8 @@ impl Subject<'_> {
     /// What was not measured.
     async fn silence(&self, text: &mut String) -> anyhow::Result<()> {
         let sql = format!(
-            "select prefix, source, count(*), count(*) filter (where quality = 'silent'), \
+            "select prefix, source, count(*) filter (where samples + lost > 0), \
+             count(*) filter (where quality = 'silent' and lost > 0), \
              count(*) filter (where quality like 'low_n%') from latency_final where {} \
              group by prefix, source order by prefix, source",
             self.of("window_start")
