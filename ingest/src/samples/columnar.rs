@@ -2,7 +2,7 @@
 //! be any that hold the thing: times as timestamps or epochs or text, round trips as any number,
 //! addresses as text or as 4 or 16 bytes, text plain or as a dictionary.
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, BufRead, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
@@ -10,10 +10,11 @@ use arrow::array::{
     Array, ArrayRef, AsArray as _, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch,
     StringArray, UInt32Array,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::ipc::reader::StreamDecoder;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::reader::ChunkReader;
@@ -25,6 +26,10 @@ use super::Body;
 use super::collector::{Collector, SOURCE_BYTES_MAX};
 use crate::decode::rtt::{self, SampleError};
 
+/// Bytes of a stream that are read at once.
+const STREAM_BYTES: usize = 1 << 20;
+/// What the decoder says of bytes behind the end of a stream.
+const BEHIND_THE_END: &str = "Unexpected EOS";
 /// Rows decoded at once.
 const BATCH_ROWS: usize = 8_192;
 /// Bytes of a stream that is held because its end must be read first.
@@ -76,23 +81,95 @@ fn parquet_chunks(
     batches(reader, collector)
 }
 
-/// Reads an Arrow IPC file or stream.
+/// Reads an Arrow IPC file or stream. A file is a stream between two marks (Arrow columnar format, "IPC
+/// File Format"): it is read as one, and the places that its footer names are not needed.
 pub(super) fn arrow(body: Body, collector: &mut Collector<'_>) -> Result<(), SampleError> {
-    let refused = |error: ArrowError| SampleError::Columnar { detail: error.to_string() };
-    let mut reader = io::BufReader::with_capacity(1 << 20, body.reader());
-    let is_file = reader
-        .fill_buf()
-        .map_err(|error| SampleError::Columnar { detail: error.to_string() })?
-        .starts_with(b"ARROW1");
+    let refused =
+        |error: &dyn std::fmt::Display| SampleError::Columnar { detail: error.to_string() };
+    let mut reader = io::BufReader::with_capacity(STREAM_BYTES, body.reader());
+    let is_file = reader.fill_buf().map_err(|error| refused(&error))?.starts_with(b"ARROW1");
     if is_file {
-        let bytes = held(reader)?;
-        let reader = FileReader::try_new(io::Cursor::new(bytes), None).map_err(refused)?;
-        Columns::check(&reader.schema())?;
-        batches(reader, collector)
-    } else {
-        let reader = StreamReader::try_new(reader, None).map_err(refused)?;
-        Columns::check(&reader.schema())?;
-        batches(reader, collector)
+        reader.consume(8);
+        // Some writers fill up to 64 bytes.
+        while reader.fill_buf().map_err(|error| refused(&error))?.starts_with(&[0; 8]) {
+            reader.consume(8);
+        }
+    }
+    let mut stream = Stream::new(reader);
+    let schema = stream.schema().map_err(|error| refused(&error))?;
+    Columns::check(&schema)?;
+    batches(stream, collector)
+}
+
+/// Batches of an IPC stream. The lengths that it names are not believed: memory grows with what comes.
+struct Stream<R> {
+    decoder: StreamDecoder,
+    reader: R,
+    left: Buffer,
+    /// What was met while the schema was looked for.
+    met: Option<Result<RecordBatch, ArrowError>>,
+    is_over: bool,
+}
+
+impl<R: BufRead> Stream<R> {
+    fn new(reader: R) -> Self {
+        let left = Buffer::from_vec(Vec::<u8>::new());
+        Self { decoder: StreamDecoder::new(), reader, left, met: None, is_over: false }
+    }
+
+    /// The schema, which stands in front of the batches.
+    fn schema(&mut self) -> Result<SchemaRef, ArrowError> {
+        self.met = self.step();
+        match (self.decoder.schema(), self.met.take()) {
+            (Some(schema), met) => {
+                self.met = met;
+                Ok(schema)
+            }
+            (None, Some(Err(error))) => Err(error),
+            (None, _) => Err(ArrowError::IpcError("no schema".to_owned())),
+        }
+    }
+
+    /// The next batch; none at the end.
+    fn step(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        while !self.is_over {
+            if self.left.is_empty() {
+                match self.reader.fill_buf() {
+                    Ok([]) => {
+                        self.is_over = true;
+                        return self.decoder.finish().err().map(Err);
+                    }
+                    Ok(bytes) => {
+                        let count = bytes.len();
+                        self.left = Buffer::from(bytes);
+                        self.reader.consume(count);
+                    }
+                    Err(error) => {
+                        self.is_over = true;
+                        return Some(Err(error.into()));
+                    }
+                }
+            }
+            match self.decoder.decode(&mut self.left) {
+                Ok(None) => {}
+                Ok(Some(batch)) => return Some(Ok(batch)),
+                Err(error) => {
+                    self.is_over = true;
+                    // Behind the end of the stream comes the footer of a file.
+                    let is_end = error.to_string().ends_with(BEHIND_THE_END);
+                    return (!is_end).then_some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<R: BufRead> Iterator for Stream<R> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.met.take().or_else(|| self.step())
     }
 }
 
@@ -339,6 +416,24 @@ impl Rtts {
                 rtt::rtt(all.value(row) * scale).map(Some)
             }
             _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A length that nobody sent the bytes of is no reason to make room for them.
+    #[test]
+    fn lengths_of_a_stream_are_not_believed() {
+        for hostile in [
+            &b"\xff\xff\xff\xff\xff\xff\xff\x7f"[..],
+            b"\xff\xff\xff\x7f\0\0",
+            b"\xff\xff\xff\xff\x10\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ] {
+            let mut stream = Stream::new(io::BufReader::new(hostile));
+            assert!(stream.schema().is_err(), "{hostile:?}");
         }
     }
 }
