@@ -28,7 +28,8 @@ fn the_demo_finds_what_was_injected_and_keeps_silent_about_the_rest() {
     let bench = Bench::with_demo_inputs();
     let found = bench.ask(
         "demo-lake",
-        "select rule, connection, culprit_asn, phase from incidents where connection is not null order by opened_at",
+        "select rule, connection, culprit_asn, phase from incidents where connection is not null \
+         order by opened_at, prefix",
     );
     assert_eq!(
         found,
@@ -37,6 +38,11 @@ fn the_demo_finds_what_was_injected_and_keeps_silent_about_the_rest() {
             "hijack_exact,fabrikam-madrid,64508,ignored",
             "hijack_type_1,fabrikam-london,65540,resolved",
             "leak_own_as,contoso-redmond,64504,resolved",
+            "suboptimal_entry,fabrikam-singapore,65537,opened",
+            "suboptimal_entry,fabrikam-singapore,65537,opened",
+            "failover,northwind-chicago,,resolved",
+            "failover,northwind-chicago,,resolved",
+            "visibility_lost,fabrikam-oslo,,ignored",
         ]
     );
     let again = bench.expect(0, &["demo", "--lake", "demo-lake"]);
@@ -173,7 +179,9 @@ fn findings_are_listed_and_shown_with_their_reasons() {
     assert_eq!(lines.len(), 4, "{lines:#?}");
     let with_code: Vec<&str> = list.into_iter().chain(["--exit-code"]).collect();
     bench.expect(3, &with_code);
-    bench.expect(0, &["findings", "list", "--lake", "demo-lake", "--open", "--exit-code"]);
+    let open = ["findings", "list", "--lake", "demo-lake", "--open", "--exit-code"];
+    bench.expect(3, &open);
+    bench.expect(0, &[&open[..], &["--kind", "hijack"]].concat());
     let id = bench.ask(
         "demo-lake",
         "select finding_id from incidents where rule = 'hijack_exact' and phase = 'resolved'",

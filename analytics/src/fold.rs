@@ -155,6 +155,7 @@ chains! {
     latency_1h: LATENCY_1H, LatencyRow;
     latency_1d: LATENCY_1D, LatencyRow;
     sessions: SESSIONS, SessionRow;
+    visibility: VISIBILITY, VisibilityRow;
     rib: RIB, RibRow;
     ledger: LEDGER, LedgerRow;
     connections: CONNECTIONS, ConnectionRow;
@@ -314,7 +315,6 @@ fn fold_summaries(
 /// Every table has a file in a finished lake, so that every engine can read every table.
 fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(), LakeError> {
     empty! { (folding, name), position;
-        VISIBILITY: VisibilityRow,
         CONNECTION_STATES: ConnectionStateRow,
         PREFIX_EVENTS: PrefixEventRow,
         ALERT_DELIVERIES: AlertDeliveryRow,

@@ -8,6 +8,7 @@ use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
 use schemas::tables::{
     ConnectionRow, FeedGapRow, LatencyRow, LedgerRow, RibRow, RouteUpdateRow, SessionRow, Text,
+    VisibilityRow,
 };
 use schemas::time::Timestamp;
 
@@ -41,6 +42,8 @@ pub struct Rows {
     pub connections: Vec<ConnectionRow>,
     /// `feed_gaps`
     pub feed_gaps: Vec<FeedGapRow>,
+    /// `visibility`
+    pub visibility: Vec<VisibilityRow>,
 }
 
 /// The connection that names a session, with the session's role.

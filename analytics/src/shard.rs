@@ -70,6 +70,8 @@ pub struct Shard {
     pub transitions: Vec<Transition>,
     /// Log time that this fold has reached.
     pub reached: Timestamp,
+    /// Log time to which timers have fired.
+    passed: Timestamp,
     /// Hash of the settings in force.
     pub config_hash: Text,
     backfill_after_secs: i64,
@@ -93,7 +95,7 @@ impl Shard {
             rib: Rib::default(),
             route_rows: RouteRows::default(),
             hours: snapshot::Hours::default(),
-            detector: Detector::new(options.detect.clone()),
+            detector: Detector::new(options.detect.clone(), partition == 0),
             windows: Windows::new(options.latency.clone()),
             usual: Usual::new(&options.latency),
             geo: GeoTable::default(),
@@ -103,6 +105,7 @@ impl Shard {
             rows: Rows::default(),
             transitions: Vec::new(),
             reached: Timestamp::MIN,
+            passed: Timestamp::MIN,
             config_hash: Text::default(),
             backfill_after_secs: i64::MAX,
         }
@@ -115,6 +118,7 @@ impl Shard {
         self.route_rows.begin();
         for run in batch.runs() {
             self.reached = self.reached.max(run.log_time);
+            self.pass(run.log_time);
             match run.first {
                 Content::Route(first) => {
                     for row in first..first.saturating_add(run.count) {
@@ -134,6 +138,23 @@ impl Shard {
         }
     }
 
+    /// Log time passes: what is due fires before the record.
+    fn pass(&mut self, log_time: Timestamp) {
+        if self.passed == log_time {
+            return;
+        }
+        self.passed = log_time;
+        let Some(registry) = self.registry.clone() else { return };
+        self.detector.advance(
+            log_time,
+            &registry,
+            &self.reference,
+            &self.rib,
+            &mut self.transitions,
+            &mut self.rows.visibility,
+        );
+    }
+
     /// The log is at its end: closes what is open.
     pub fn finish(&mut self) {
         self.windows.finish(&mut self.closed);
@@ -148,7 +169,7 @@ impl Shard {
             ("latency windows", late, "late"),
             ("latency series", std::mem::take(&mut self.windows.refused), "series_max"),
             ("latency baselines", self.usual.take_refused(), "series_max"),
-            ("findings", std::mem::take(&mut self.detector.cases_refused), "cases_max"),
+            ("findings", self.detector.take_refused(), "cases_max"),
             ("routing state", std::mem::take(&mut self.rib.refused), "routes_max"),
         ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
@@ -298,6 +319,10 @@ impl Shard {
             return;
         }
         let peer = self.rib.peer_id(told.header);
+        if let PeerState::Up | PeerState::Down = told.state {
+            let is_up = told.state == PeerState::Up;
+            self.detector.on_peer(peer, told.header, is_up, log_time, told.time);
+        }
         let fallen = match told.state {
             PeerState::Up => return self.rib.up(peer),
             PeerState::Stale => return self.rib.stale(peer),

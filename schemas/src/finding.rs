@@ -101,6 +101,32 @@ words! {
         HijackForgedPath = "hijack_forged_path",
         /// A watched AS passed a route from one provider or peer to another.
         LeakOwnAs = "leak_own_as",
+        /// The registered primary session carries a prefix no more, and something else does.
+        Failover = "failover",
+        /// The registered backup session carries a prefix no more: nothing stands behind the primary.
+        RedundancyLost = "redundancy_lost",
+        /// An upstream that is expected to carry a prefix does not.
+        UpstreamLost = "upstream_lost",
+        /// A prefix is entered by others than its registered partner.
+        SuboptimalEntry = "suboptimal_entry",
+        /// A prefix is entered at another edge than the registered one, or than the nearest.
+        SuboptimalEdge = "suboptimal_edge",
+        /// A prefix is entered at its backup edge while its primary session carries it.
+        SuboptimalOnBackup = "suboptimal_on_backup",
+        /// A good part of the peers reaches a prefix by more ASes than usual.
+        SuboptimalPathLength = "suboptimal_path_length",
+        /// A router of ours announces a prefix, and nobody holds it.
+        SentUnseen = "sent_unseen",
+        /// A router of ours announces a prefix to another AS although it is marked to be kept.
+        SentNoExport = "sent_no_export",
+        /// No peer that usually holds a prefix holds it.
+        VisibilityLost = "visibility_lost",
+        /// Fewer of the peers that usually hold a prefix hold it.
+        VisibilityReduced = "visibility_reduced",
+        /// The routes of a prefix change again and again at a good part of the peers.
+        Flap = "flap",
+        /// All sessions of a collector are down.
+        CollectorLost = "collector_lost",
     }
 }
 
@@ -117,6 +143,17 @@ impl Rule {
             | Self::HijackTypeN
             | Self::HijackForgedPath => FindingKind::Hijack,
             Self::LeakOwnAs => FindingKind::Leak,
+            Self::Failover
+            | Self::RedundancyLost
+            | Self::UpstreamLost
+            | Self::SuboptimalEntry
+            | Self::SuboptimalEdge
+            | Self::SuboptimalOnBackup
+            | Self::SuboptimalPathLength
+            | Self::SentUnseen
+            | Self::SentNoExport => FindingKind::Suboptimal,
+            Self::VisibilityLost | Self::VisibilityReduced | Self::Flap => FindingKind::Visibility,
+            Self::CollectorLost => FindingKind::Feed,
         }
     }
 }
@@ -233,8 +270,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Sum of the terms.
     pub score: f64,
-    /// The prefix that was seen.
-    pub prefix: Prefix,
+    /// The prefix that was seen; none where it is about no prefix.
+    pub prefix: Option<Prefix>,
     /// The registered prefix that it touches.
     pub registered_prefix: Option<Prefix>,
     /// The connection that owns it.

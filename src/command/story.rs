@@ -148,7 +148,9 @@ async fn findings(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
         if !row.text(8).is_empty() {
             writeln!(text, "      path before: {}", row.text(8))?;
         }
-        writeln!(text, "      path after:  {}", row.text(9))?;
+        if !row.text(9).is_empty() {
+            writeln!(text, "      path after:  {}", row.text(9))?;
+        }
         let of = [row.text(10), row.text(11)];
         writeln!(text, "      {}", cost(lake, of, row.text(6), row.text(7)).await?)?;
     }
@@ -325,7 +327,7 @@ async fn silence(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
     let sql = "select u.connection, u.prefix, count(distinct u.peer_ip), max(u.event_time) from route_updates u \
                join (select distinct connection, state from connections) c on c.connection = u.connection \
                where c.state = 'PendingRemove' and u.action = 'withdraw' and u.connection not in \
-               (select connection from findings where connection is not null) group by u.connection, u.prefix";
+               (select connection from findings where connection is not null and phase <> 'ignored') group by u.connection, u.prefix";
     for row in Answer::of(lake, sql).await?.iter() {
         writeln!(
             text,
@@ -348,9 +350,7 @@ async fn silence(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
 fn next(url: &str, text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,
-        "NOT JUDGED YET: a lost primary and a wrong entry show in the lines above and raise no finding;\n\
-         their detectors come with later versions.\n\n\
-         WHAT TO TYPE NEXT\n\n\
+        "WHAT TO TYPE NEXT\n\n\
          \x20     peerscope findings list --lake {url}\n\
          \x20     peerscope latency --lake {url}\n\
          \x20     peerscope report contoso-seattle --lake {url}\n\

@@ -40,15 +40,15 @@ impl IncidentKind {
         }
     }
 
-    /// The rules of findings that name it rightly, the best first; empty where no route rule of
-    /// the contract fits and the round trip or the session tells.
+    /// The rules of findings that name it rightly, the best first.
     #[must_use]
     pub const fn rules(self) -> &'static [&'static str] {
         match self {
             Self::OriginHijack => &["hijack_exact"],
             Self::ForgedSubPrefix => &["hijack_type_1", "hijack_forged_path", "hijack_sub_prefix"],
             Self::RouteLeak => &["leak_own_as", "leak_type_1"],
-            Self::PrimaryLost | Self::WrongEntry => &[],
+            Self::PrimaryLost => &["failover"],
+            Self::WrongEntry => &["suboptimal_entry"],
         }
     }
 }

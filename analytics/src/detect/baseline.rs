@@ -30,9 +30,7 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Notes a route while learning.
     pub(super) fn learn(&mut self, change: &Change<'_>, registry: &Registry, learning_secs: i64) {
-        if self.began.is_some_and(|began| change.log_time.secs_since(began) >= learning_secs) {
-            self.seeded = true;
-        }
+        self.pass(change.log_time, learning_secs);
         if self.seeded && !change.is_snapshot {
             return;
         }
@@ -60,6 +58,13 @@ impl Baseline {
                 }
                 Relation::MoreSpecific => {}
             }
+        }
+    }
+
+    /// Log time passes: without a table dump, learning ends a while after the start.
+    pub(super) fn pass(&mut self, log_time: Timestamp, learning_secs: i64) {
+        if self.began.is_some_and(|began| log_time.secs_since(began) >= learning_secs) {
+            self.seeded = true;
         }
     }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use schemas::bgp::Asn;
 use schemas::finding::{
-    Confidence, Finding, FindingId, FindingKind, Phase, Rule, Severity, Term, Transition, Witness,
+    Confidence, Finding, FindingKind, Phase, Rule, Severity, Transition, Witness,
 };
-use schemas::time::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::forger::{self, Common, Forger, Joint};
 use super::judge::Verdict;
+use super::life::{Life, Standing, finding_id};
 use super::{Change, Facts, Suspect, path_text, score};
 use crate::reference::OriginValidity;
 use crate::rib::PeerId;
@@ -29,25 +28,10 @@ pub(super) struct WitnessKey {
     pub(super) path_id: Option<u32>,
 }
 
-/// What was last said of a case.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Told {
-    culprit: Asn,
-    rule: Rule,
-    confidence: Confidence,
-    witnesses: u32,
-}
-
 /// One finding with what stands behind it.
 #[derive(Debug)]
 pub(super) struct Case {
-    id: FindingId,
-    opened_at: Timestamp,
-    closed_at: Option<Timestamp>,
-    /// Known to be harmless: told once as `ignored`, then silent.
-    ignored: bool,
-    /// Not sure enough yet to be told.
-    pending: bool,
+    pub(super) life: Life,
     verdict: Verdict,
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
@@ -57,9 +41,6 @@ pub(super) struct Case {
     paths_most: usize,
     /// Who made the path up, if somebody did.
     forger: Option<Forger>,
-    told: Told,
-    /// The terms of the highest score since the opening: what was sure stays sure.
-    terms: Vec<Term>,
     first: Option<Witness>,
 }
 
@@ -72,26 +53,23 @@ impl Case {
         facts: &Facts<'_>,
     ) -> (Self, Option<Transition>) {
         let witness = witness(change);
-        let told = Told {
-            culprit: verdict.culprit,
-            rule: verdict.rule,
-            confidence: Confidence::Low,
-            witnesses: 1,
-        };
+        let owner = verdict.key.owner;
+        let about = owner.and_then(|owner| facts.registry.connection(owner.connection));
+        let id = finding_id(
+            verdict.rule,
+            about.map_or("", |connection| connection.name.as_str()),
+            Some(verdict.key.prefix),
+            Some(verdict.culprit),
+            change.time,
+        );
         let mut case = Self {
-            id: finding_id(&verdict, change, facts),
-            opened_at: change.time,
-            closed_at: None,
-            ignored: false,
-            pending: false,
+            life: Life::new(id, change.time),
             paths: BTreeMap::from([(key, (Arc::clone(&verdict.hops), verdict.joint))]),
             paths_most: 0,
             forger: None,
             verdict,
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
-            told,
-            terms: Vec::new(),
             first: witness.clone(),
         };
         case.hold(key, witness);
@@ -111,12 +89,12 @@ impl Case {
         self.hold(key, witness(change));
         self.paths.insert(key, (Arc::clone(&verdict.hops), verdict.joint));
         self.verdict = verdict;
-        self.place(facts);
-        if self.closed_at.take().is_some() {
+        if self.life.closed_at.take().is_some() {
             self.paths_most = 0;
             self.place(facts);
             return self.begin(Phase::Reopened, change, facts);
         }
+        self.place(facts);
         self.reconsider(change, facts)
     }
 
@@ -126,18 +104,12 @@ impl Case {
         change: &Change<'_>,
         facts: &Facts<'_>,
     ) -> Option<Transition> {
-        if self.ignored || self.closed_at.is_some() {
+        if self.life.ignored || !self.life.is_open() {
             return None;
         }
-        if self.pending {
-            return self.begin(Phase::Opened, change, facts);
-        }
         let now = self.standing(facts);
-        let is_news = now.culprit != self.told.culprit
-            || now.rule != self.told.rule
-            || now.confidence > self.told.confidence
-            || now.witnesses >= 2 * self.told.witnesses;
-        is_news.then(|| self.tell(Phase::Updated, change, now, facts))
+        let phase = self.life.change(now, facts.options.score_min)?;
+        Some(self.tell(phase, change, now, facts))
     }
 
     /// A peer holds the route no more.
@@ -150,15 +122,11 @@ impl Case {
         self.untold.remove(&key);
         self.paths.remove(&key);
         self.witnesses.remove(&key)?;
-        if !self.witnesses.is_empty() || self.closed_at.is_some() {
+        if !self.witnesses.is_empty() {
             return None;
         }
-        self.closed_at = Some(change.time);
-        if self.ignored || self.pending {
-            return None;
-        }
-        let now = Told { witnesses: 0, ..self.told };
-        Some(self.tell(Phase::Resolved, change, now, facts))
+        let (phase, now) = self.life.end(change.time, Phase::Resolved)?;
+        Some(self.tell(phase, change, now, facts))
     }
 
     /// Places the forger anew, by the path that breaks nearest to the origin. When most witnesses have
@@ -178,11 +146,11 @@ impl Case {
         };
         self.forger = nearest.and_then(|(hops, joint)| forger::forger(hops, joint, common, facts));
         let is_sibling = score::sibling_of(&self.verdict, self.accused().1, facts).is_some();
-        if self.terms.is_empty() {
-            self.ignored = is_sibling;
-        } else if self.ignored && !is_sibling {
+        if self.life.terms.is_empty() {
+            self.life.ignored = is_sibling;
+        } else if self.life.ignored && !is_sibling {
             // It was not the sibling: now it may open.
-            (self.ignored, self.pending) = (false, true);
+            (self.life.ignored, self.life.pending) = (false, true);
         }
     }
 
@@ -200,11 +168,6 @@ impl Case {
     fn witness_asns(&self) -> u32 {
         let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
         u32::try_from(asns.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Seconds since it was closed; 0 while it is open.
-    pub(super) fn closed_for(&self, now: Timestamp) -> i64 {
-        self.closed_at.map_or(0, |closed| now.secs_since(closed))
     }
 
     fn hold(&mut self, key: WitnessKey, witness: Option<Witness>) {
@@ -226,72 +189,67 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         let now = self.standing(facts);
-        if self.ignored {
-            return (phase == Phase::Opened).then(|| self.tell(Phase::Ignored, change, now, facts));
-        }
-        self.pending = total(&self.terms) < facts.options.score_min;
-        (!self.pending).then(|| self.tell(phase, change, now, facts))
+        let phase = self.life.begin(phase, now, facts.options.score_min)?;
+        Some(self.tell(phase, change, now, facts))
     }
 
     /// What the case is now; its terms stay those of its highest score.
-    fn standing(&mut self, facts: &Facts<'_>) -> Told {
+    fn standing(&mut self, facts: &Facts<'_>) -> Standing {
         let witnesses = self.witness_asns();
-        let terms = score::terms(&self.verdict, self.forger, witnesses, facts);
-        if self.terms.is_empty() || total(&terms) > total(&self.terms) {
-            self.terms = terms;
-        }
+        let confidence =
+            self.life.raise(score::terms(&self.verdict, self.forger, witnesses, facts));
         let (rule, culprit) = self.accused();
-        Told { culprit, rule, confidence: Confidence::of(total(&self.terms)), witnesses }
+        Standing { rule, culprit: Some(culprit), confidence, witnesses }
     }
 
     fn tell(
         &mut self,
         phase: Phase,
         change: &Change<'_>,
-        now: Told,
+        now: Standing,
         facts: &Facts<'_>,
     ) -> Transition {
-        self.told = now;
         let untold = std::mem::take(&mut self.untold);
         let witnesses = untold
             .iter()
             .filter_map(|key| self.witnesses.get(key).cloned())
             .take(WITNESSES_TOLD_MAX)
             .collect();
+        let terms = if phase == Phase::Resolved { Vec::new() } else { self.life.terms.clone() };
         Transition {
             log_time: change.log_time,
             time: change.time,
             phase,
             finding: self.finding(phase, now, facts),
-            terms: if phase == Phase::Resolved { Vec::new() } else { self.terms.clone() },
+            terms,
             witnesses,
         }
     }
 
-    fn finding(&self, phase: Phase, now: Told, facts: &Facts<'_>) -> Finding {
+    fn finding(&self, phase: Phase, now: Standing, facts: &Facts<'_>) -> Finding {
         let owner = self.verdict.key.owner;
         let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
-        let muted_by = if self.ignored {
+        let muted_by = if self.life.ignored {
             Some("sibling_origin".to_owned())
         } else {
             connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state))
         };
         Finding {
-            id: self.id,
+            id: self.life.id,
             rule: now.rule,
             severity: severity(now, phase),
-            score: total(&self.terms),
-            prefix: self.verdict.key.prefix,
+            score: self.life.score(),
+            prefix: Some(self.verdict.key.prefix),
             registered_prefix: owner.map(|owner| owner.prefix),
             connection: owner.map(|owner| owner.connection),
             connection_name: connection.map(|connection| connection.name.as_str().into()),
             tenant: connection.map(|connection| connection.tenant.as_str().into()),
-            culprit: Some(now.culprit),
+            culprit: now.culprit,
             victim: self.verdict.expected.first().copied(),
             leak_type: self.verdict.leak_type,
             witnesses: now.witnesses,
-            opened_at: self.opened_at,
-            closed_at: self.closed_at,
+            opened_at: self.life.opened_at,
+            closed_at: self.life.closed_at,
             path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
             path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
             rpki_state: self.verdict.validity.map(OriginValidity::as_str),
@@ -306,11 +264,7 @@ impl Case {
     }
 }
 
-fn total(terms: &[Term]) -> f64 {
-    terms.iter().map(|term| term.weight).sum()
-}
-
-fn severity(now: Told, phase: Phase) -> Severity {
+fn severity(now: Standing, phase: Phase) -> Severity {
     match (phase, now.confidence, now.rule) {
         (Phase::Ignored, ..) => Severity::Information,
         (_, Confidence::Low, _) => Severity::Warning,
@@ -357,11 +311,11 @@ fn shared<'a>(paths: impl Iterator<Item = &'a [Asn]>) -> usize {
 fn explain(
     verdict: &Verdict,
     forger: Option<Forger>,
-    now: Told,
+    now: Standing,
     connection: Option<&str>,
 ) -> String {
     let Verdict { key, expected, .. } = verdict;
-    let culprit = now.culprit;
+    let culprit = now.culprit.unwrap_or(verdict.culprit);
     let prefix = key.prefix;
     let mut of = connection.map_or_else(String::new, |name| format!(" of {name}"));
     let registered = key.owner.map(|owner| owner.prefix.to_string()).unwrap_or_default();
@@ -399,22 +353,4 @@ fn explain(
         }
         _ => format!("{culprit} announces {prefix}{of}, which {right} may originate"),
     }
-}
-
-/// 128 bits of SHA-256 over what a finding is, frozen at its opening: `docs/concepts/findings.md`.
-fn finding_id(verdict: &Verdict, change: &Change<'_>, facts: &Facts<'_>) -> FindingId {
-    let owner = verdict.key.owner;
-    let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
-    let text = format!(
-        "{}\n{}\n{}\n{}\n{}",
-        verdict.rule.as_str(),
-        connection.map_or("", |connection| connection.name.as_str()),
-        verdict.key.prefix,
-        verdict.culprit.0,
-        change.time.micros(),
-    );
-    let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    let mut id = [0; 16];
-    id.iter_mut().zip(digest).for_each(|(octet, byte)| *octet = byte);
-    FindingId(id)
 }

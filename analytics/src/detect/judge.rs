@@ -65,7 +65,7 @@ pub(super) fn judge(change: &Change<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
 }
 
 /// Origins that may announce a registration, and whether the operator said so. None while learning.
-fn expected_origins(owner: &Owner, facts: &Facts<'_>) -> Option<(BTreeSet<Asn>, bool)> {
+pub(super) fn expected_origins(owner: &Owner, facts: &Facts<'_>) -> Option<(BTreeSet<Asn>, bool)> {
     let connection = facts.registry.connection(owner.connection)?;
     if let Some(configured) = &connection.origin_asns {
         return Some((configured.iter().copied().collect(), true));

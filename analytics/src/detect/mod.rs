@@ -4,13 +4,18 @@
 //! - [`forger`]: where a path stops being believable, and who made it up.
 //! - [`baseline`]: what is usual: origins, links, covering prefixes.
 //! - [`score`]: how sure a verdict makes us, term by term.
-//! - [`case`]: one finding's life: witnesses come and go, it opens, changes, ends.
+//! - [`case`]: a route that somebody holds: witnesses come and go.
+//! - [`watch`]: what all peers together hold: what is lost, moved, flaps; [`condition`]: its findings.
+//! - [`life`]: what all findings share: they open, change, end, come back.
 
 mod baseline;
 mod case;
+mod condition;
 mod forger;
 mod judge;
+mod life;
 mod score;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +24,15 @@ use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
 use schemas::finding::Transition;
 use schemas::registry::{Owner, Registry, Relation, Touch};
-use schemas::tables::Text;
+use schemas::tables::{Text, VisibilityRow};
 use schemas::time::Timestamp;
 
 use crate::reference::Reference;
 use crate::rib::{PeerId, Rib, RouteChange};
 use baseline::Baseline;
 use case::{Case, WitnessKey};
+use condition::Moment;
+use watch::Watches;
 
 /// A closed case comes back as the same finding within this time.
 const REOPEN_SECS: i64 = 6 * 3_600;
@@ -124,15 +131,24 @@ pub struct Detector {
     options: DetectOptions,
     baseline: Baseline,
     cases: BTreeMap<CaseKey, Case>,
+    watches: Watches,
     /// Verdicts that found no room among the open cases.
-    pub cases_refused: u64,
+    cases_refused: u64,
+    /// Whether this fold tells of feeds, of which all folds hear.
+    tells_feeds: bool,
 }
 
 impl Detector {
-    /// No case is open, nothing is known.
+    /// No case is open, nothing is known. One fold of all tells of feeds.
     #[must_use]
-    pub fn new(options: DetectOptions) -> Self {
-        Self { options, ..Self::default() }
+    pub fn new(options: DetectOptions, tells_feeds: bool) -> Self {
+        let watches = Watches::new(tells_feeds);
+        Self { options, watches, tells_feeds, ..Self::default() }
+    }
+
+    /// Verdicts and claims since the last question for which there was no room.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.cases_refused) + self.watches.take_refused()
     }
 
     /// Other settings count from here on.
@@ -142,7 +158,7 @@ impl Detector {
 
     /// Forgets everything: connections have other numbers from here on.
     pub fn restart(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.options));
+        *self = Self::new(std::mem::take(&mut self.options), self.tells_feeds);
     }
 
     /// The log begins: without a table dump, learning ends a while after this.
@@ -165,6 +181,7 @@ impl Detector {
         rib: &Rib,
         transitions: &mut Vec<Transition>,
     ) {
+        self.watches.on_change(change);
         if !change.header.rib_view.is_adj_rib_in() {
             return;
         }
@@ -205,12 +222,43 @@ impl Detector {
         }
     }
 
+    /// A session came up or went down.
+    pub fn on_peer(
+        &mut self,
+        peer: PeerId,
+        header: &Arc<PeerHeader>,
+        is_up: bool,
+        log_time: Timestamp,
+        time: Timestamp,
+    ) {
+        self.watches.on_peer(peer, header, is_up, Moment { log_time, time });
+    }
+
+    /// Log time passes: timers that are due by then fire, each at its time.
+    pub fn advance(
+        &mut self,
+        log_time: Timestamp,
+        registry: &Registry,
+        reference: &Reference,
+        rib: &Rib,
+        transitions: &mut Vec<Transition>,
+        visibility: &mut Vec<VisibilityRow>,
+    ) {
+        self.baseline.pass(log_time, i64::from(self.options.learning_secs));
+        if self.baseline.is_seeded() {
+            self.watches.seed(log_time);
+        }
+        let facts =
+            Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
+        self.watches.advance(log_time, &facts, transitions, visibility);
+    }
+
     /// Drops cases of this prefix that have been closed for too long to come back.
     fn forget_closed(&mut self, change: &Change<'_>) {
         let old: Vec<CaseKey> = self
             .cases
             .range(keys_of(change.prefix))
-            .filter(|(_, case)| case.closed_for(change.time) > REOPEN_SECS)
+            .filter(|(_, case)| case.life.closed_for(change.time) > REOPEN_SECS)
             .map(|(key, _)| *key)
             .collect();
         for key in old {

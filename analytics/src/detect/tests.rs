@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use schemas::bgp::{AsPath, RibView};
 use schemas::connection::{Connection, WatchedAs};
-use schemas::finding::{Phase, Rule};
+use schemas::finding::{FindingKind, Phase, Rule};
 
 use super::*;
 use crate::reference::{AsRelationships, Organisations, Vrps};
@@ -21,6 +21,7 @@ struct Story {
     rib: Rib,
     detector: Detector,
     told: Vec<Transition>,
+    visibility: Vec<VisibilityRow>,
     /// Table that the peers' routes stand in.
     view: RibView,
 }
@@ -32,8 +33,9 @@ impl Story {
             registry: Registry::new(1, vec![connection], watched).unwrap(),
             reference: Reference::default(),
             rib: Rib::default(),
-            detector: Detector::new(DetectOptions::default()),
+            detector: Detector::new(DetectOptions::default(), true),
             told: Vec::new(),
+            visibility: Vec::new(),
             view: RibView::AdjRibInPre,
         }
     }
@@ -58,15 +60,8 @@ impl Story {
     }
 
     fn say(&mut self, peer: u8, secs: i64, prefix: &str, path: Option<&[u32]>, is_snapshot: bool) {
-        let header = Arc::new(PeerHeader {
-            collector: "archive".into(),
-            router: None,
-            address: Ipv4Addr::new(198, 51, 100, peer).into(),
-            asn: Asn(64_600 + u32::from(peer)),
-            rib_view: self.view,
-            distinguisher: 0,
-            routing_domain: "public".into(),
-        });
+        self.pass(secs);
+        let header = self.header(peer);
         let prefix: Prefix = prefix.parse().unwrap();
         let id = self.rib.peer_id(&header);
         let route = path.map(|path| {
@@ -96,6 +91,40 @@ impl Story {
         detector.on_change(&change, registry, reference, rib, told);
     }
 
+    /// Peers 1 to 99 are of one collector, the others of another.
+    fn header(&self, peer: u8) -> Arc<PeerHeader> {
+        Arc::new(PeerHeader {
+            collector: if peer < 100 { "archive".into() } else { "other".into() },
+            router: None,
+            address: Ipv4Addr::new(198, 51, 100, peer).into(),
+            asn: Asn(64_600 + u32::from(peer)),
+            rib_view: self.view,
+            distinguisher: 0,
+            routing_domain: "public".into(),
+        })
+    }
+
+    /// Time passes until then.
+    fn pass(&mut self, secs: i64) -> &mut Self {
+        let Self { detector, registry, reference, rib, told, visibility, .. } = self;
+        let log_time = Timestamp::from_secs(secs);
+        detector.advance(log_time, registry, reference, rib, told, visibility);
+        self
+    }
+
+    /// A session comes up or goes down; its routes go with it.
+    fn session(&mut self, peer: u8, secs: i64, is_up: bool) -> &mut Self {
+        self.pass(secs);
+        let header = self.header(peer);
+        let id = self.rib.peer_id(&header);
+        let time = Timestamp::from_secs(secs);
+        self.detector.on_peer(id, &header, is_up, time, time);
+        for (prefix, _) in if is_up { Vec::new() } else { self.rib.held_by(id) } {
+            self.say(peer, secs, &prefix.to_string(), None, false);
+        }
+        self
+    }
+
     fn dumped(&mut self, peer: u8, prefix: &str, path: &[u32]) {
         self.say(peer, 0, prefix, Some(path), true);
     }
@@ -110,11 +139,12 @@ impl Story {
         self
     }
 
-    /// What was told since the last question: phase, rule, culprit, confidence.
+    /// What was told of routes since the last question: phase, rule, culprit, confidence.
     fn told(&mut self) -> Vec<(Phase, Rule, u32, &'static str)> {
         let confidence = |score| schemas::finding::Confidence::of(score).as_str();
         self.told
             .drain(..)
+            .filter(|t| matches!(t.finding.rule.kind(), FindingKind::Hijack | FindingKind::Leak))
             .map(|t| {
                 let culprit = t.finding.culprit.unwrap().0;
                 (t.phase, t.finding.rule, culprit, confidence(t.finding.score))
@@ -122,6 +152,8 @@ impl Story {
             .collect()
     }
 }
+
+mod watches;
 
 const PREFIX: &str = "203.0.113.0/24";
 

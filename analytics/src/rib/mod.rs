@@ -293,6 +293,34 @@ impl Rib {
         }
     }
 
+    /// Every route of one prefix in a routing domain, by peer and path identifier.
+    #[must_use]
+    pub fn routes_of(&self, domain: &str, prefix: &Prefix) -> Vec<(PeerId, HeldRoute<'_>)> {
+        let id = match prefix.family() {
+            Family::Ipv4 => self.ipv4.find(prefix),
+            Family::Ipv6 => self.ipv6.find(prefix),
+        };
+        let mut found = Vec::new();
+        let Some(id) = id else { return found };
+        for (number, Peer { header, ipv4, ipv6 }) in (0..).zip(&self.peers) {
+            if &*header.routing_domain != domain {
+                continue;
+            }
+            let routes = match prefix.family() {
+                Family::Ipv4 => ipv4,
+                Family::Ipv6 => ipv6,
+            };
+            for Held { path_id, attributes, is_stale, .. } in routes.of_prefix(id) {
+                if let Some(attributes) = self.attributes.get(attributes) {
+                    let route =
+                        HeldRoute { prefix: *prefix, peer: header, path_id, attributes, is_stale };
+                    found.push((number, route));
+                }
+            }
+        }
+        found
+    }
+
     /// What it holds and what that costs.
     #[must_use]
     pub fn memory(&self) -> Memory {

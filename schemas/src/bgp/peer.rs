@@ -40,6 +40,12 @@ impl RibView {
         }
     }
 
+    /// Whether its routes are what the router itself announces (RFC 8671).
+    #[must_use]
+    pub const fn is_adj_rib_out(self) -> bool {
+        matches!(self, Self::AdjRibOutPre | Self::AdjRibOutPost)
+    }
+
     /// Whether its routes are what a peer announces. Else they are what the router itself uses or
     /// announces, and say nothing of what others believe.
     #[must_use]

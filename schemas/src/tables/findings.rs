@@ -25,12 +25,12 @@ table! {
         score: f64,
         /// low under 4, medium under 8, else high
         confidence: &'static str,
-        /// The prefix that was seen
-        prefix: Prefix,
+        /// The prefix that was seen; null where the finding is about none
+        prefix: Option<Prefix>,
         /// First address, IPv4 mapped into ::ffff:0:0/96
-        prefix_first: [u8; 16],
+        prefix_first: Option<[u8; 16]>,
         /// Last address, IPv4 mapped into ::ffff:0:0/96
-        prefix_last: [u8; 16],
+        prefix_last: Option<[u8; 16]>,
         /// The registered prefix that it touches; null for a finding about an AS alone
         registered_prefix: Option<Prefix>,
         /// Connection that owns it; null for a finding about an AS alone
