@@ -4,11 +4,12 @@
 //! them in the order of the log. It reads no clock and does no IO, so the same partition gives the
 //! same rows, always.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState};
-use schemas::bgp::PeerHeader;
+use schemas::bgp::{PeerHeader, Prefix};
 use schemas::finding::Transition;
 use schemas::registry::{Registry, Touch};
 use schemas::tables::{FeedGapRow, LedgerRow, SessionRow, Text};
@@ -18,7 +19,7 @@ use crate::detect::{Change, DetectOptions, Detector};
 use crate::latency::rollup;
 use crate::latency::window::{LatencyOptions, LatencyWindow, Windows};
 use crate::reference::{GeoTable, Reference};
-use crate::rib::{Fallen, Rib, snapshot};
+use crate::rib::{Fallen, Rib, RouteChange, snapshot};
 use crate::route_rows::{RouteRows, Told};
 use crate::rows::{self, ConnectionTexts, Rows};
 use crate::usual::Usual;
@@ -295,18 +296,63 @@ impl Shard {
         self.windows.restart(latency, &mut self.closed);
         self.write_windows();
         self.geo = self.reference.geo.enrich(registry);
-        let names = |registry: &Registry| -> Vec<String> {
-            registry.connections().iter().map(|connection| connection.name.clone()).collect()
-        };
-        if self.registry.as_ref().is_some_and(|before| names(before) != names(registry)) {
-            self.detector.restart();
+        let before = self.registry.replace(Arc::clone(registry));
+        self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
+        if let Some(before) = before.filter(|before| before.connections() != registry.connections())
+        {
+            let world = (&*self.reference, &self.rib);
+            let transitions = &mut self.transitions;
+            let again = self.detector.enter(&before, registry, world, log_time, transitions);
+            self.judge_again(&again, registry, log_time);
         }
         if self.partition == 0 {
             self.rows.connections.extend(rows::connections(registry, log_time));
         }
         self.detector.begin(log_time);
-        self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
-        self.registry = Some(Arc::clone(registry));
+    }
+
+    /// Judges what is held of some prefixes as if it were told now.
+    fn judge_again(
+        &mut self,
+        prefixes: &BTreeMap<Prefix, bool>,
+        registry: &Registry,
+        log_time: Timestamp,
+    ) {
+        let mut held = Vec::new();
+        if prefixes.is_empty() {
+            return;
+        }
+        self.rib.for_each(
+            |prefix| prefixes.contains_key(prefix),
+            |route| {
+                held.push((
+                    Arc::clone(route.peer),
+                    route.prefix,
+                    route.path_id,
+                    Arc::clone(route.attributes),
+                ));
+            },
+        );
+        let source: Text = format!("registry version {}", registry.version).into();
+        for (header, prefix, path_id, attributes) in held {
+            let route =
+                RouteChange { before: Some(Arc::clone(&attributes)), after: Some(attributes) };
+            let change = Change {
+                log_time,
+                time: log_time,
+                peer: self.rib.peer_id(&header),
+                header: &header,
+                prefix,
+                path_id,
+                route: &route,
+                touches: &[],
+                writes: prefixes.get(&prefix).copied().unwrap_or_default(),
+                is_snapshot: false,
+                source: &source,
+                source_offset: 0,
+            };
+            self.judge(&change, registry);
+        }
     }
 
     /// A session went down: its routes go with it, as withdrawals that nobody sent.

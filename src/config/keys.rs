@@ -220,7 +220,14 @@ const KEYS: &[Key] = &[
         "2000000",
         "series at most, in a shard; samples of further ones are counted in `ledger`",
     ),
-    ("[detect]", "score_min", "number", "1.0", "least score that opens a finding"),
+    (
+        "[detect]",
+        "preset",
+        "text",
+        "balanced",
+        "cautious, balanced or eager: what must be scored and how long it must last to be told",
+    ),
+    ("[detect]", "score_min", "number", "by preset", "least score that opens a finding: 4, 1 or 0"),
     (
         "[detect]",
         "learning_secs",

@@ -1,20 +1,36 @@
 //! The baseline: which origins, links and covering prefixes are usual for what is ours.
 //!
 //! Everything that table dumps hold is usual. Without a dump, everything within the learning time
-//! after the start of the log is. After that the baseline stays as it is in this version. Links are
-//! kept by connection group: what a shard knows of others must not change its verdicts.
+//! after the start of the log is, and of a registration that comes later within that time after it
+//! came. After that a link becomes usual when it has been told by three peers and for a week. Links
+//! are kept by connection group: what a shard knows of others must not change its verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::bgp::{Asn, Prefix};
+use schemas::bgp::{Asn, PathAttributes, Prefix};
 use schemas::connection::Connection;
 use schemas::registry::{Owner, Registry, Relation};
 use schemas::time::Timestamp;
 
 use super::Change;
+use super::moves::Moves;
+use crate::rib::PeerId;
 
 /// An origin must be held by this share of the routes of a prefix to be learnt.
 const ORIGIN_SHARE_MIN: f64 = 0.1;
+
+/// A new link becomes usual when it was first told this long ago, by so many peers.
+const LINK_SECS: i64 = 7 * 86_400;
+const LINK_PEERS: usize = 3;
+/// Links that wait to become usual, at most, in one fold.
+const LINKS_WAITING_MAX: usize = 100_000;
+
+/// A link that is not usual yet.
+#[derive(Debug)]
+struct NewLink {
+    first_told: Timestamp,
+    peers: BTreeSet<PeerId>,
+}
 
 /// What is usual.
 #[derive(Debug, Default)]
@@ -25,16 +41,22 @@ pub(super) struct Baseline {
     links: BTreeMap<String, BTreeSet<(Asn, Asn)>>,
     covers: BTreeSet<(Prefix, Asn)>,
     dumped: BTreeSet<(Prefix, Asn)>,
+    new_links: BTreeMap<(String, (Asn, Asn)), NewLink>,
+    /// Registrations that came later, and until when they are learnt.
+    fresh: BTreeMap<Owner, Timestamp>,
 }
 
 impl Baseline {
     /// Notes a route while learning.
     pub(super) fn learn(&mut self, change: &Change<'_>, registry: &Registry, learning_secs: i64) {
         self.pass(change.log_time, learning_secs);
-        if self.seeded && !change.is_snapshot {
+        let Some(route) = &change.route.after else { return };
+        let is_fresh = |owner| self.fresh.get(owner).is_some_and(|until| change.log_time < *until);
+        let touches = || change.touches.iter();
+        if self.seeded && !change.is_snapshot && !touches().any(|t| is_fresh(&t.owner)) {
+            self.note_links(change, route, registry);
             return;
         }
-        let Some(route) = &change.route.after else { return };
         let hops = route.as_path.collapsed();
         let groups = change.touches.iter().filter_map(|t| registry.connection(t.owner.connection));
         for group in groups.map(Connection::group) {
@@ -59,6 +81,55 @@ impl Baseline {
                 Relation::MoreSpecific => {}
             }
         }
+    }
+
+    /// Links that nobody told while learning: they become usual if they last.
+    fn note_links(&mut self, change: &Change<'_>, route: &PathAttributes, registry: &Registry) {
+        let hops = route.as_path.collapsed();
+        for touch in change.touches.iter().filter(|t| t.relation == Relation::Exact) {
+            let Some(connection) = registry.connection(touch.owner.connection) else { continue };
+            let group = connection.group();
+            for (a, b) in hops.iter().zip(hops.iter().skip(1)) {
+                let link = link(*a, *b);
+                if self.links.get(group).is_some_and(|links| links.contains(&link)) {
+                    continue;
+                }
+                let key = (group.to_owned(), link);
+                if self.new_links.len() >= LINKS_WAITING_MAX && !self.new_links.contains_key(&key) {
+                    continue;
+                }
+                let new = self
+                    .new_links
+                    .entry(key)
+                    .or_insert_with(|| NewLink { first_told: change.time, peers: BTreeSet::new() });
+                if new.peers.len() < LINK_PEERS {
+                    new.peers.insert(change.peer);
+                }
+                let lasted = change.time.secs_since(new.first_told) >= LINK_SECS;
+                if lasted && new.peers.len() >= LINK_PEERS {
+                    self.new_links.remove(&(group.to_owned(), link));
+                    self.links.entry(group.to_owned()).or_default().insert(link);
+                }
+            }
+        }
+    }
+
+    /// Another version of the registry begins.
+    pub(super) fn enter(&mut self, moves: Moves<'_>, log_time: Timestamp, learning_secs: i64) {
+        let origins = std::mem::take(&mut self.origins);
+        self.origins = origins
+            .into_iter()
+            .filter_map(|(owner, seen)| Some((moves.of(owner).owner()?, seen)))
+            .collect();
+        self.fresh.retain(|_, until| log_time < *until);
+        let fresh = std::mem::take(&mut self.fresh);
+        self.fresh = fresh
+            .into_iter()
+            .filter_map(|(owner, until)| Some((moves.of(owner).owner()?, until)))
+            .chain(
+                moves.added().into_iter().map(|owner| (owner, log_time.plus_secs(learning_secs))),
+            )
+            .collect();
     }
 
     /// Log time passes: without a table dump, learning ends a while after the start.

@@ -8,10 +8,11 @@ use schemas::finding::{
     Confidence, Finding, FindingKind, Phase, Rule, Severity, Transition, Witness,
 };
 
+use super::condition::Moment;
 use super::forger::{self, Common, Forger, Joint};
 use super::judge::Verdict;
 use super::life::{Life, Standing, finding_id};
-use super::{Change, Facts, Suspect, path_text, score};
+use super::{CaseKey, Change, Facts, Suspect, path_text, score};
 use crate::reference::OriginValidity;
 use crate::rib::PeerId;
 
@@ -108,8 +109,8 @@ impl Case {
             return None;
         }
         let now = self.standing(facts);
-        let phase = self.life.change(now, facts.options.score_min)?;
-        Some(self.tell(phase, change, now, facts))
+        let phase = self.life.change(now, facts.options.score_min())?;
+        Some(self.tell(phase, change.at(), now, facts))
     }
 
     /// A peer holds the route no more.
@@ -126,7 +127,18 @@ impl Case {
             return None;
         }
         let (phase, now) = self.life.end(change.time, Phase::Resolved)?;
-        Some(self.tell(phase, change, now, facts))
+        Some(self.tell(phase, change.at(), now, facts))
+    }
+
+    /// The registration it is about means something else from here on.
+    pub(super) fn outdate(&mut self, at: Moment, facts: &Facts<'_>) -> Option<Transition> {
+        let (phase, now) = self.life.end(at.time, Phase::Outdated)?;
+        Some(self.tell(phase, at, now, facts))
+    }
+
+    /// Its registration has another number from here on.
+    pub(super) const fn move_to(&mut self, key: CaseKey) {
+        self.verdict.key = key;
     }
 
     /// Places the forger anew, by the path that breaks nearest to the origin. When most witnesses have
@@ -189,8 +201,8 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         let now = self.standing(facts);
-        let phase = self.life.begin(phase, now, facts.options.score_min)?;
-        Some(self.tell(phase, change, now, facts))
+        let phase = self.life.begin(phase, now, facts.options.score_min())?;
+        Some(self.tell(phase, change.at(), now, facts))
     }
 
     /// What the case is now; its terms stay those of its highest score.
@@ -202,23 +214,18 @@ impl Case {
         Standing { rule, culprit: Some(culprit), confidence, witnesses }
     }
 
-    fn tell(
-        &mut self,
-        phase: Phase,
-        change: &Change<'_>,
-        now: Standing,
-        facts: &Facts<'_>,
-    ) -> Transition {
+    fn tell(&mut self, phase: Phase, at: Moment, now: Standing, facts: &Facts<'_>) -> Transition {
         let untold = std::mem::take(&mut self.untold);
         let witnesses = untold
             .iter()
             .filter_map(|key| self.witnesses.get(key).cloned())
             .take(WITNESSES_TOLD_MAX)
             .collect();
-        let terms = if phase == Phase::Resolved { Vec::new() } else { self.life.terms.clone() };
+        let is_over = matches!(phase, Phase::Resolved | Phase::Outdated);
+        let terms = if is_over { Vec::new() } else { self.life.terms.clone() };
         Transition {
-            log_time: change.log_time,
-            time: change.time,
+            log_time: at.log_time,
+            time: at.time,
             phase,
             finding: self.finding(phase, now, facts),
             terms,

@@ -14,6 +14,7 @@ use schemas::time::Timestamp;
 
 use super::REOPEN_SECS;
 use super::life::{Life, Standing, finding_id};
+use super::moves::{Moved, Moves};
 
 /// Conditions of one fold at most; more are counted, not opened.
 const CONDITIONS_MAX: usize = 200_000;
@@ -143,6 +144,33 @@ impl Conditions {
         self.all.get(key).is_some_and(|condition| condition.life.is_open())
     }
 
+    /// Another version of the registry begins: what was edited or is gone is outdated.
+    pub(super) fn enter(
+        &mut self,
+        moves: Moves<'_>,
+        at: Moment,
+        transitions: &mut Vec<Transition>,
+    ) {
+        for (key, mut condition) in std::mem::take(&mut self.all) {
+            match key.owner.map(|owner| moves.of(owner)) {
+                None => {
+                    self.all.insert(key, condition);
+                }
+                Some(Moved::Same(owner)) => {
+                    let key = ConditionKey { owner: Some(owner), ..key };
+                    condition.claim.key.clone_from(&key);
+                    self.all.insert(key, condition);
+                }
+                Some(Moved::Changed(_) | Moved::Gone) => {
+                    let ended = condition.life.end(at.time, Phase::Outdated);
+                    let told =
+                        ended.map(|(phase, now)| condition.tell(phase, now, at, moves.before));
+                    transitions.extend(told);
+                }
+            }
+        }
+    }
+
     /// Forgets what ended too long ago to come back.
     pub(crate) fn forget_closed(&mut self, now: Timestamp) {
         self.all.retain(|_, condition| condition.life.closed_for(now) <= REOPEN_SECS);
@@ -203,7 +231,10 @@ impl Condition {
                 muted_by: muted_by.map(Into::into),
                 explanation: explanation.clone(),
             },
-            terms: if phase == Phase::Resolved { Vec::new() } else { self.life.terms.clone() },
+            terms: match phase {
+                Phase::Resolved | Phase::Outdated => Vec::new(),
+                _ => self.life.terms.clone(),
+            },
             witnesses: Vec::new(),
         }
     }

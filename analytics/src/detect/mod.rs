@@ -14,6 +14,7 @@ mod condition;
 mod forger;
 mod judge;
 mod life;
+mod moves;
 mod score;
 mod watch;
 
@@ -32,6 +33,7 @@ use crate::rib::{PeerId, Rib, RouteChange};
 use baseline::Baseline;
 use case::{Case, WitnessKey};
 use condition::Moment;
+use moves::{Moved, Moves};
 use watch::Watches;
 
 /// A closed case comes back as the same finding within this time.
@@ -39,19 +41,55 @@ const REOPEN_SECS: i64 = 6 * 3_600;
 /// Open cases of one fold at most; more are counted, not opened.
 const CASES_MAX: usize = 200_000;
 
+/// How soon something is told: one word for several settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// What is at least of medium confidence; conditions must last twice as long.
+    Cautious,
+    /// The defaults.
+    #[default]
+    Balanced,
+    /// Everything that scores at all; conditions must last half as long.
+    Eager,
+}
+
 /// `[detect]`: what the detectors may take for granted.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectOptions {
-    /// Least score that opens a finding.
-    pub score_min: f64,
+    /// How soon something is told.
+    pub preset: Preset,
+    /// Least score that opens a finding; absent: as the preset has it.
+    pub score_min: Option<f64>,
     /// A prefix without a table dump counts as known after this time.
     pub learning_secs: u32,
 }
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { score_min: 1.0, learning_secs: 3_600 }
+        Self { preset: Preset::default(), score_min: None, learning_secs: 3_600 }
+    }
+}
+
+impl DetectOptions {
+    /// Least score that opens a finding.
+    #[must_use]
+    pub fn score_min(&self) -> f64 {
+        self.score_min.unwrap_or(match self.preset {
+            Preset::Cautious => 4.0,
+            Preset::Balanced => 1.0,
+            Preset::Eager => 0.0,
+        })
+    }
+
+    /// How long a condition must last that lasts `secs` in the balanced preset.
+    const fn hold_secs(&self, secs: i64) -> i64 {
+        match self.preset {
+            Preset::Cautious => secs * 2,
+            Preset::Balanced => secs,
+            Preset::Eager => secs / 2,
+        }
     }
 }
 
@@ -82,6 +120,13 @@ pub struct Change<'a> {
     pub source: &'a Text,
     /// Record in that source.
     pub source_offset: u64,
+}
+
+impl Change<'_> {
+    /// When it was told and when it happened.
+    const fn at(&self) -> Moment {
+        Moment { log_time: self.log_time, time: self.time }
+    }
 }
 
 /// What a judge may look at.
@@ -134,8 +179,6 @@ pub struct Detector {
     watches: Watches,
     /// Verdicts that found no room among the open cases.
     cases_refused: u64,
-    /// Whether this fold tells of feeds, of which all folds hear.
-    tells_feeds: bool,
 }
 
 impl Detector {
@@ -143,7 +186,7 @@ impl Detector {
     #[must_use]
     pub fn new(options: DetectOptions, tells_feeds: bool) -> Self {
         let watches = Watches::new(tells_feeds);
-        Self { options, watches, tells_feeds, ..Self::default() }
+        Self { options, watches, ..Self::default() }
     }
 
     /// Verdicts and claims since the last question for which there was no room.
@@ -156,9 +199,44 @@ impl Detector {
         self.options = options;
     }
 
-    /// Forgets everything: connections have other numbers from here on.
-    pub fn restart(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.options), self.tells_feeds);
+    /// Another version of the registry begins. What was concluded of registrations that changed or are
+    /// gone is outdated; answers the prefixes whose routes are to be judged again, and whether this
+    /// fold tells of leaks of theirs.
+    pub fn enter(
+        &mut self,
+        before: &Registry,
+        after: &Registry,
+        world: (&Reference, &Rib),
+        log_time: Timestamp,
+        transitions: &mut Vec<Transition>,
+    ) -> BTreeMap<Prefix, bool> {
+        let (at, moves) = (Moment::of_timer(log_time), Moves { before, after });
+        let (reference, rib) = world;
+        let (baseline, options) = (&self.baseline, &self.options);
+        let facts = Facts { registry: before, reference, baseline, rib, options };
+        let mut again = BTreeMap::new();
+        for (key, mut case) in std::mem::take(&mut self.cases) {
+            match key.owner.map(|owner| moves.of(owner)) {
+                None => {
+                    self.cases.insert(key, case);
+                }
+                Some(Moved::Same(owner)) => {
+                    let key = CaseKey { owner: Some(owner), ..key };
+                    case.move_to(key);
+                    self.cases.insert(key, case);
+                }
+                Some(moved) => {
+                    transitions.extend(case.outdate(at, &facts));
+                    if moved.owner().is_some() {
+                        let is_leak = matches!(key.suspect, Suspect::Leaker(_));
+                        *again.entry(key.prefix).or_default() |= is_leak;
+                    }
+                }
+            }
+        }
+        self.watches.enter(moves, at, transitions);
+        self.baseline.enter(moves, log_time, i64::from(self.options.learning_secs));
+        again
     }
 
     /// The log begins: without a table dump, learning ends a while after this.

@@ -1,10 +1,9 @@
 //! Stories: what peers said, and what the detectors make of it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
-use schemas::bgp::{AsPath, RibView};
-use schemas::connection::{Connection, WatchedAs};
+use schemas::bgp::RibView;
+use schemas::connection::WatchedAs;
 use schemas::finding::{FindingKind, Phase, Rule};
 
 use super::*;
@@ -14,146 +13,11 @@ const OWNER: u32 = 64_510;
 const UPSTREAM: u32 = 64_500;
 const ATTACKER: u32 = 64_511;
 
-/// One shard that sees what peers say of the prefixes of one connection.
-struct Story {
-    registry: Registry,
-    reference: Reference,
-    rib: Rib,
-    detector: Detector,
-    told: Vec<Transition>,
-    visibility: Vec<VisibilityRow>,
-    /// Table that the peers' routes stand in.
-    view: RibView,
-}
-
-impl Story {
-    fn registered(json: &str, watched: Vec<WatchedAs>) -> Self {
-        let connection: Connection = serde_json::from_str(json).unwrap();
-        Self {
-            registry: Registry::new(1, vec![connection], watched).unwrap(),
-            reference: Reference::default(),
-            rib: Rib::default(),
-            detector: Detector::new(DetectOptions::default(), true),
-            told: Vec::new(),
-            visibility: Vec::new(),
-            view: RibView::AdjRibInPre,
-        }
-    }
-
-    fn knowing(mut self, relationships: &str) -> Self {
-        self.reference.relationships = AsRelationships::read(relationships.as_bytes()).unwrap();
-        self
-    }
-
-    fn simple() -> Self {
-        let mut story = Self::registered(
-            r#"{"name":"seattle","prefixes":["203.0.113.0/24","2001:db8:20::/44"],"origin_asns":[64510]}"#,
-            Vec::new(),
-        )
-        .knowing("64500|64510|-1\n64500|64511|-1\n");
-        for peer in 1..=20 {
-            story.dumped(peer, "203.0.113.0/24", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
-            story.dumped(peer, "2001:db8:20::/44", &[64_600 + u32::from(peer), UPSTREAM, OWNER]);
-        }
-        story.detector.end_of_rib();
-        story
-    }
-
-    fn say(&mut self, peer: u8, secs: i64, prefix: &str, path: Option<&[u32]>, is_snapshot: bool) {
-        self.pass(secs);
-        let header = self.header(peer);
-        let prefix: Prefix = prefix.parse().unwrap();
-        let id = self.rib.peer_id(&header);
-        let route = path.map(|path| {
-            Arc::new(PathAttributes {
-                as_path: AsPath::sequence(path.iter().copied()),
-                ..PathAttributes::default()
-            })
-        });
-        let changed = self.rib.apply(id, prefix, None, route);
-        let touches: Vec<Touch> = self.registry.touches("public", &prefix).collect();
-        let source: Text = "story".into();
-        let change = Change {
-            log_time: Timestamp::from_secs(secs),
-            time: Timestamp::from_secs(secs),
-            peer: id,
-            header: &header,
-            prefix,
-            path_id: None,
-            route: &changed,
-            touches: &touches,
-            writes: true,
-            is_snapshot,
-            source: &source,
-            source_offset: 0,
-        };
-        let Self { detector, registry, reference, rib, told, .. } = self;
-        detector.on_change(&change, registry, reference, rib, told);
-    }
-
-    /// Peers 1 to 99 are of one collector, the others of another.
-    fn header(&self, peer: u8) -> Arc<PeerHeader> {
-        Arc::new(PeerHeader {
-            collector: if peer < 100 { "archive".into() } else { "other".into() },
-            router: None,
-            address: Ipv4Addr::new(198, 51, 100, peer).into(),
-            asn: Asn(64_600 + u32::from(peer)),
-            rib_view: self.view,
-            distinguisher: 0,
-            routing_domain: "public".into(),
-        })
-    }
-
-    /// Time passes until then.
-    fn pass(&mut self, secs: i64) -> &mut Self {
-        let Self { detector, registry, reference, rib, told, visibility, .. } = self;
-        let log_time = Timestamp::from_secs(secs);
-        detector.advance(log_time, registry, reference, rib, told, visibility);
-        self
-    }
-
-    /// A session comes up or goes down; its routes go with it.
-    fn session(&mut self, peer: u8, secs: i64, is_up: bool) -> &mut Self {
-        self.pass(secs);
-        let header = self.header(peer);
-        let id = self.rib.peer_id(&header);
-        let time = Timestamp::from_secs(secs);
-        self.detector.on_peer(id, &header, is_up, time, time);
-        for (prefix, _) in if is_up { Vec::new() } else { self.rib.held_by(id) } {
-            self.say(peer, secs, &prefix.to_string(), None, false);
-        }
-        self
-    }
-
-    fn dumped(&mut self, peer: u8, prefix: &str, path: &[u32]) {
-        self.say(peer, 0, prefix, Some(path), true);
-    }
-
-    fn announced(&mut self, peer: u8, secs: i64, prefix: &str, path: &[u32]) -> &mut Self {
-        self.say(peer, secs, prefix, Some(path), false);
-        self
-    }
-
-    fn withdrawn(&mut self, peer: u8, secs: i64, prefix: &str) -> &mut Self {
-        self.say(peer, secs, prefix, None, false);
-        self
-    }
-
-    /// What was told of routes since the last question: phase, rule, culprit, confidence.
-    fn told(&mut self) -> Vec<(Phase, Rule, u32, &'static str)> {
-        let confidence = |score| schemas::finding::Confidence::of(score).as_str();
-        self.told
-            .drain(..)
-            .filter(|t| matches!(t.finding.rule.kind(), FindingKind::Hijack | FindingKind::Leak))
-            .map(|t| {
-                let culprit = t.finding.culprit.unwrap().0;
-                (t.phase, t.finding.rule, culprit, confidence(t.finding.score))
-            })
-            .collect()
-    }
-}
-
+mod story;
+mod versions;
 mod watches;
+
+use story::Story;
 
 const PREFIX: &str = "203.0.113.0/24";
 

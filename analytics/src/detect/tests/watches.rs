@@ -63,6 +63,21 @@ fn a_blackout_is_told_once_and_ends_when_nearly_all_see_it_again() {
 }
 
 #[test]
+fn the_cautious_wait_longer_and_the_eager_do_not() {
+    for (preset, until, count) in
+        [(Preset::Cautious, 130, 0), (Preset::Balanced, 130, 1), (Preset::Eager, 120, 1)]
+    {
+        let mut story = watched("");
+        story.detector.configure(DetectOptions { preset, ..DetectOptions::default() });
+        for peer in peers() {
+            story.withdrawn(peer, 99, PREFIX);
+        }
+        story.pass(until);
+        assert_eq!(story.conditions().len(), count, "{preset:?}");
+    }
+}
+
+#[test]
 fn a_loss_at_one_collector_of_two_is_that_collectors() {
     let mut story = watched("");
     for peer in 1..=10 {

@@ -30,6 +30,7 @@ use schemas::tables::VisibilityRow;
 use schemas::time::{MICROS_PER_SEC, SECS_PER_DAY, Timestamp};
 
 use super::condition::{Claim, ConditionKey, Conditions, Moment, Subject};
+use super::moves::{Moved, Moves};
 use super::{Change, Facts};
 use crate::rib::PeerId;
 use feed::Feeds;
@@ -131,6 +132,33 @@ impl Watches {
             if watch.due.is_none() && self.is_seeded {
                 schedule(&mut self.due, touch.owner, watch, after(change.log_time));
             }
+        }
+    }
+
+    /// Another version of the registry begins. What is usual stays known; what was seen of edited
+    /// registrations is looked at anew.
+    pub(super) fn enter(
+        &mut self,
+        moves: Moves<'_>,
+        at: Moment,
+        transitions: &mut Vec<Transition>,
+    ) {
+        self.conditions.enter(moves, at, transitions);
+        self.due.clear();
+        for (owner, mut watch) in std::mem::take(&mut self.all) {
+            let moved = moves.of(owner);
+            let Some(owner) = moved.owner() else { continue };
+            let due = watch.due.take();
+            let signs = std::mem::take(&mut watch.signs);
+            if matches!(moved, Moved::Same(_)) {
+                let with_owner = |key| ConditionKey { owner: Some(owner), ..key };
+                watch.signs =
+                    signs.into_iter().map(|(key, sign)| (with_owner(key), sign)).collect();
+            }
+            if let Some(due) = due.or_else(|| self.is_seeded.then(|| after(at.log_time))) {
+                schedule(&mut self.due, owner, &mut watch, due);
+            }
+            self.all.insert(owner, watch);
         }
     }
 
@@ -260,10 +288,10 @@ impl Watch {
                 clear_secs,
             });
             lasting.gone = None;
-            let told_at = lasting.seen.plus_secs(hold_secs);
+            let told_at = lasting.seen.plus_secs(facts.options.hold_secs(hold_secs));
             if told_at <= now || conditions.is_open(&claim.key) {
                 let claim = Claim { since: lasting.since, ..claim };
-                let score_min = facts.options.score_min;
+                let score_min = facts.options.score_min();
                 transitions.extend(conditions.hold(claim, at, registry, score_min));
             } else {
                 wait(told_at);
