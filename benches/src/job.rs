@@ -60,6 +60,13 @@ pub(crate) enum Job {
         /// The configuration.
         config: PathBuf,
     },
+    /// `peerscope replay` of messages of RIS Live: findings.
+    Live {
+        /// The messages.
+        input: PathBuf,
+        /// The configuration.
+        config: PathBuf,
+    },
     /// `peerscope demo`: simulate, replay, tell.
     Demo,
     /// A query over a lake.
@@ -79,7 +86,9 @@ impl Job {
             Self::Decode(input) => command.args(["decode", "--format", "count"]).arg(input),
             Self::Bgpkit(input) => command.arg("bgpkit").arg(input),
             Self::Bgpdump(input) => command.arg("-m").arg(input),
-            Self::Replay { input, config, .. } | Self::Rtt { input, config } => command
+            Self::Replay { input, config, .. }
+            | Self::Rtt { input, config }
+            | Self::Live { input, config } => command
                 .arg("replay")
                 .arg("--config")
                 .arg(config)
@@ -107,7 +116,7 @@ impl Job {
                 let keep = if *keeps_all { "all" } else { "ours" };
                 format!("peerscope replay, keep = \"{keep}\"")
             }
-            Self::Rtt { .. } => "peerscope replay".to_owned(),
+            Self::Rtt { .. } | Self::Live { .. } => "peerscope replay".to_owned(),
             Self::Demo => "peerscope demo".to_owned(),
             Self::Query(query) => query.contestant(),
         }
@@ -142,7 +151,7 @@ impl Job {
             Self::Query(query) => {
                 Ok(lines.nth(1).transpose()?.and_then(|line| query.answer(&line)))
             }
-            Self::Replay { .. } | Self::Rtt { .. } => {
+            Self::Replay { .. } | Self::Rtt { .. } | Self::Live { .. } => {
                 let text: Vec<String> = lines.collect::<Result<_, _>>()?;
                 Ok(self.of_replay(&Told::read(&text)))
             }
@@ -184,6 +193,7 @@ impl Job {
                 let is_filtered = 0 < told.ours && told.ours < told.read;
                 is_filtered && told.ours == told.rows("route_updates")?
             }
+            Self::Live { .. } => 0 < told.ours && told.ours == told.rows("route_updates")?,
             _ => told.ours == told.read && 0 < told.rows("latency")?,
         };
         let accounted = told.ours + told.of_others;

@@ -5,7 +5,7 @@
 //!
 //! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
-//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`udaf`], [`world`]: what this binary does when it is
+//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`live`], [`udaf`], [`world`]: what this binary does when it is
 //!   started by itself.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
@@ -18,6 +18,7 @@ mod corpus;
 mod feed;
 mod hold;
 mod job;
+mod live;
 mod machine;
 mod report;
 mod rib;
@@ -62,6 +63,8 @@ enum Command {
     Rtt,
     /// The big archive: in memory, compressed, to a lake
     Big,
+    /// Messages of RIS Live to committed findings
+    Live,
     /// The demo
     Demo,
     /// A full table into the routing state
@@ -89,6 +92,14 @@ enum Command {
     #[command(hide = true)]
     Generate {
         /// Where it goes
+        folder: PathBuf,
+    },
+    /// Writes a mix that `live` measures
+    #[command(hide = true)]
+    Messages {
+        /// Which
+        mix: live::Mix,
+        /// Where they go
         folder: PathBuf,
     },
     /// Writes the histograms that `udaf` merges
@@ -148,6 +159,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Generate { folder } => {
             return Ok(big::write(folder, &corpus::sources().map_err(std::io::Error::other)?)?);
         }
+        Command::Messages { mix, folder } => return Ok(live::write(*mix, folder)?),
         Command::Histograms { folder } => return Ok(udaf::write(folder)?),
         Command::World { folder } => return Ok(world::write(folder)?),
         Command::All => "all",
@@ -155,6 +167,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Replay => "replay",
         Command::Rtt => "rtt",
         Command::Big => "big",
+        Command::Live => "live",
         Command::Demo => "demo",
         Command::Rib => "rib",
         Command::Udaf => "udaf",
@@ -196,6 +209,9 @@ fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, Bench
     }
     if is(&Command::Rtt) {
         sections.push(stage::rtt(programs)?);
+    }
+    if is(&Command::Live) {
+        sections.extend(live::sections(programs)?);
     }
     if is(&Command::Demo) {
         sections.push(stage::demo(programs)?);
