@@ -319,6 +319,7 @@ fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(),
         PREFIX_EVENTS: PrefixEventRow,
         ALERT_DELIVERIES: AlertDeliveryRow,
         SILENCES: SilenceRow,
+        MARKS: MarkRow,
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ pub mod sql;
 mod story;
 mod table;
 pub mod tap;
+pub mod why;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,6 +84,8 @@ enum Command {
     Report(report::Report),
     /// What enters the log of a running service, as it comes
     Tap(tap::Tap),
+    /// Everything that happened around a moment, on one timeline
+    Why(why::Why),
     /// The routes held for a prefix, now or then, by peer
     Rib(rib::Rib),
     /// What the HTTP listener needs
@@ -210,6 +213,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Latency(latency) => latency.run(&global),
         Command::Report(report) => report.run(&global),
         Command::Tap(tap) => tap.run(&global),
+        Command::Why(why) => why.run(&global),
         Command::Rib(rib) => rib.run(&global),
         Command::Http(http) => http.run(),
         Command::Check(check) => check.run(&global),

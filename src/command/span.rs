@@ -1,5 +1,7 @@
 //! Spans of time, as the commands over a lake choose rows by them.
 
+use std::str::FromStr;
+
 use analytics::sql::Lake;
 use schemas::time::Timestamp;
 
@@ -57,6 +59,41 @@ pub(super) fn bin(column: &str, step_secs: i64, from: Timestamp) -> String {
     format!("({time} - {start}) / {step} * {step} + {start}")
 }
 
+/// A length of time as it is typed: `90s`, `15m`, `2h`, `1d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Length(i64);
+
+impl Length {
+    /// Seconds in it.
+    pub(super) const fn secs(self) -> i64 {
+        self.0
+    }
+}
+
+/// A text that is no length of time.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no length of time such as 90s, 15m, 2h or 1d")]
+pub(super) struct LengthError(String);
+
+impl FromStr for Length {
+    type Err = LengthError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || LengthError(text.to_owned());
+        let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
+        let (number, unit) = text.split_at(end);
+        let unit_secs = match unit.trim() {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(error()),
+        };
+        let number: i64 = number.parse().map_err(|_| error())?;
+        number.checked_mul(unit_secs).filter(|secs| *secs > 0).map(Self).ok_or_else(error)
+    }
+}
+
 /// `90 s`, `5 min`, `2 h`, `3 d`: the largest unit that fits evenly.
 pub(super) fn duration(secs: i64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
@@ -99,5 +136,14 @@ mod tests {
     fn durations_are_told_in_the_largest_unit_that_fits() {
         let told = [30, 90, 300, 7_200, 259_200].map(duration);
         assert_eq!(told, ["30 s", "90 s", "5 min", "2 h", "3 d"]);
+    }
+    #[test]
+    fn a_length_is_a_number_with_its_unit() {
+        let secs = |text: &str| text.parse::<Length>().map(Length::secs).ok();
+        let read = ["90s", "15m", "15 min", "2h", "1d"].map(secs);
+        assert_eq!(read, [Some(90), Some(900), Some(900), Some(7_200), Some(86_400)]);
+        for wrong in ["", "15", "m", "-5m", "0m", "1w", "1.5h", "99999999999999999999d"] {
+            assert_eq!(secs(wrong), None, "{wrong}");
+        }
     }
 }

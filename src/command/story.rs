@@ -352,6 +352,7 @@ fn next(url: &str, text: &mut String) -> anyhow::Result<()> {
         text,
         "WHAT TO TYPE NEXT\n\n\
          \x20     peerscope findings list --lake {url}\n\
+         \x20     peerscope why contoso-seattle --lake {url}\n\
          \x20     peerscope latency --lake {url}\n\
          \x20     peerscope report contoso-seattle --lake {url}\n\
          \x20     peerscope sql --lake {url} -c \"select * from incidents\"\n\

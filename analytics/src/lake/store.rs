@@ -68,11 +68,12 @@ pub enum LakeError {
     },
 }
 
-/// A lake on local disk, locked for writing while this value lives.
+/// A lake on local disk, locked for writing while this value lives, unless it was opened beside.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
-    _lock: File,
+    staging: PathBuf,
+    _lock: Option<File>,
 }
 
 /// The folder that a lake's URL names.
@@ -106,9 +107,25 @@ impl LocalStore {
             Err(TryLockError::WouldBlock) => return Err(LakeError::Busy { path: root }),
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
-        let store = Self { root, _lock: lock };
+        let staging = internal.join("staging");
+        let store = Self { root, staging, _lock: Some(lock) };
         store.sweep()?;
         Ok(store)
+    }
+
+    /// Opens a lake for what no fold writes, without its lock: a service may be writing. What is put
+    /// must have a name that no fold uses. [`Self::sweep`] leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`LakeError::NotALake`] if there is none.
+    pub fn beside(url: &str) -> Result<Self, LakeError> {
+        let root = local_root(url)?;
+        let internal = root.join(INTERNAL);
+        if !internal.is_dir() {
+            return Err(LakeError::NotALake { path: root });
+        }
+        let staging = internal.join(format!("staging-{}", std::process::id()));
+        Ok(Self { root, staging, _lock: None })
     }
 
     /// The lake's folder.
@@ -131,8 +148,8 @@ impl LocalStore {
         };
         let folder = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(fail(folder))?;
-        let staged = self.staging().join(key.replace('/', "-"));
-        fs::create_dir_all(self.staging()).map_err(fail(&staged))?;
+        let staged = self.staging.join(key.replace('/', "-"));
+        fs::create_dir_all(&self.staging).map_err(fail(&staged))?;
         let written = File::create(&staged)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
         let linked = written.and_then(|()| fs::hard_link(&staged, &target));
@@ -189,16 +206,12 @@ impl LocalStore {
     /// # Errors
     /// [`LakeError::Io`] if the disk fails.
     pub fn sweep(&self) -> Result<(), LakeError> {
-        match fs::remove_dir_all(self.staging()) {
+        match fs::remove_dir_all(&self.staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(LakeError::Io { path: self.staging(), error })
+                Err(LakeError::Io { path: self.staging.clone(), error })
             }
             _ => Ok(()),
         }
-    }
-
-    fn staging(&self) -> PathBuf {
-        self.root.join(INTERNAL).join("staging")
     }
 
     /// Makes names durable: the folder of a new file and those above it within the lake.
@@ -229,7 +242,7 @@ mod tests {
         let refused = store.put("t/date=2026-03-04/a", b"two").unwrap_err();
         assert!(matches!(refused, LakeError::Differs { .. }));
         assert_eq!(store.get("t/date=2026-03-04/a").unwrap().unwrap(), b"one");
-        assert!(fs::read_dir(store.staging()).unwrap().next().is_none(), "nothing is left behind");
+        assert!(fs::read_dir(&store.staging).unwrap().next().is_none(), "nothing is left behind");
         let second = LocalStore::open(url.to_str().unwrap());
         assert!(matches!(second, Err(LakeError::Busy { .. })));
     }

@@ -41,8 +41,8 @@ pub(super) const ALL: &[View] = &[
     },
     View {
         name: "incidents",
-        meaning: "One row a finding: its last state, with duration_secs, which is null while it is \
-                  open.",
+        meaning: "One row a finding: its last state with the operator's last word on it (`marks`) as \
+                  verdict, and duration_secs, which is null while it is open.",
         query: incidents,
     },
     View {
@@ -117,9 +117,14 @@ fn incidents(engine: Engine) -> String {
     };
     let divide = if engine == Engine::DuckDb { "//" } else { "/" };
     format!(
-        "SELECT f.*, ({} - {}) {divide} 1000000 AS duration_secs\nFROM findings f\n\
+        "SELECT f.* REPLACE (coalesce(m.verdict, f.verdict) AS verdict),\n  \
+         ({} - {}) {divide} 1000000 AS duration_secs\nFROM findings f\n\
          JOIN (SELECT finding_id, max(sequence) AS sequence FROM findings GROUP BY finding_id) last\n  \
-         ON f.finding_id = last.finding_id AND f.sequence = last.sequence",
+         ON f.finding_id = last.finding_id AND f.sequence = last.sequence\n\
+         LEFT JOIN (SELECT w.finding_id, w.verdict FROM marks w\n  \
+         JOIN (SELECT finding_id, max(mark) AS mark FROM marks GROUP BY finding_id) said\n  \
+         ON w.finding_id = said.finding_id AND w.mark = said.mark) m\n  \
+         ON f.finding_id = m.finding_id",
         micros("f.closed_at"),
         micros("f.opened_at"),
     )

@@ -9,6 +9,7 @@ mod evidence;
 mod findings;
 mod latency;
 mod ledger;
+mod marks;
 mod notices;
 mod rib;
 mod route_updates;
@@ -29,6 +30,7 @@ pub use evidence::EvidenceRow;
 pub use findings::FindingRow;
 pub use latency::LatencyRow;
 pub use ledger::LedgerRow;
+pub use marks::MarkRow;
 pub use notices::{AlertDeliveryRow, FeedGapRow, PrefixEventRow, SilenceRow};
 pub use rib::RibRow;
 pub use route_updates::{RouteTexts, RouteUpdateRow};
@@ -226,6 +228,8 @@ tables! {
     ALERT_DELIVERIES, "alert_deliveries", AlertDeliveryRow;
     /// a span in which alerts are muted
     SILENCES, "silences", SilenceRow;
+    /// one word of an operator on one finding; the last one counts
+    MARKS, "marks", MarkRow;
 }
 
 /// The table of that name.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use analytics::sql::{Lake, LakeRoot, Options};
 use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -88,6 +89,19 @@ pub(super) async fn print_rows(lake: &Lake, sql: &str, format: Format) -> Result
     let printer = Printer { format, rows_max: None, expanded: false };
     run_text(lake, sql, &printer, &mut Output::stdout()).await?;
     Ok(())
+}
+
+/// Prints rows that a command made itself, in the form that is asked for.
+///
+/// # Errors
+/// What stdout says.
+pub(super) fn print_batch(batch: &RecordBatch, format: Format) -> Result<()> {
+    let printer = Printer { format, rows_max: None, expanded: false };
+    let mut output = Output::stdout();
+    let mut rows = printer.start(batch.schema(), output.clone())?;
+    rows.write(batch)?;
+    rows.finish()?;
+    Ok(output.flush()?)
 }
 
 /// What came of a text.
