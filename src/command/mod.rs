@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand. Results go to stdout, everything else to stderr.
 
+pub mod backtest;
 mod chart;
 pub mod check;
 pub mod completions;
@@ -82,6 +83,8 @@ enum Command {
     Latency(latency::Latency),
     /// A month of one connection as Markdown and HTML, with plots
     Report(report::Report),
+    /// How good the detectors are: archives and labels in, figures out
+    Backtest(backtest::Backtest),
     /// What enters the log of a running service, as it comes
     Tap(tap::Tap),
     /// Everything that happened around a moment, on one timeline
@@ -212,6 +215,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Findings(findings) => findings.run(&global),
         Command::Latency(latency) => latency.run(&global),
         Command::Report(report) => report.run(&global),
+        Command::Backtest(backtest) => backtest.run(&global),
         Command::Tap(tap) => tap.run(&global),
         Command::Why(why) => why.run(&global),
         Command::Rib(rib) => rib.run(&global),
