@@ -6,10 +6,12 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use analytics::detect::DetectOptions;
 use analytics::fold::{Committed, FoldError, Folding, fold};
 use analytics::lake::identity::{End, Identity, Standing, hex, sha256_hex};
-use analytics::lake::layout::{ddl_key, registry_key};
+use analytics::lake::layout::{INTERNAL, ddl_key, registry_key, settings_key};
 use analytics::lake::{LakeError, LocalStore};
+use analytics::latency::window::LatencyOptions;
 use analytics::reference::geo::edges::Edges;
 use analytics::reference::{
     AsRelationships, Aspas, Organisations, Reference, ReferenceError, Vrps,
@@ -315,10 +317,47 @@ fn open_reference(path: &Path) -> Result<(impl BufRead + use<>, String), ReplayE
     Ok((BufReader::new(open(path).map_err(fail)?), hash))
 }
 
-/// Registry contents by hash, and the table definitions for other engines.
+/// Settings as a lake keeps them.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Kept {
+    /// [`Config::hash`]
+    pub(crate) config_hash: String,
+    /// Key of the registry's contents.
+    pub(crate) registry: String,
+    /// `[detect]`
+    pub(crate) detect: DetectOptions,
+    /// `[latency]`
+    pub(crate) latency: LatencyOptions,
+}
+
+impl Kept {
+    fn of(config: &Config, registry: String) -> Self {
+        Self {
+            config_hash: config.hash(),
+            registry,
+            detect: config.detect.clone(),
+            latency: config.latency.clone(),
+        }
+    }
+}
+
+/// Settings under the next number, unless they are those under the last one.
+fn note_settings(store: &LocalStore, kept: &Kept) -> Result<(), LakeError> {
+    let contents = serde_json::to_vec_pretty(kept).unwrap_or_default();
+    let count = store.list(&format!("{INTERNAL}/settings"))?.len();
+    let last = count.checked_sub(1).map(|last| store.get(&settings_key(last))).transpose()?;
+    if last.flatten().is_some_and(|last| last == contents) {
+        return Ok(());
+    }
+    store.put(&settings_key(count), &contents)
+}
+
+/// Registry contents by hash, the settings in force, and the table definitions for other engines.
 pub(crate) fn note_contents(store: &LocalStore, config: &Config) -> Result<(), LakeError> {
     let contents = serde_json::to_vec_pretty(&*config.registry).unwrap_or_default();
-    store.put(&registry_key(&sha256_hex(&contents)), &contents)?;
+    let registry = registry_key(&sha256_hex(&contents));
+    store.put(&registry, &contents)?;
+    note_settings(store, &Kept::of(config, registry))?;
     store.put(&ddl_key("datafusion"), ddl::datafusion().as_bytes())?;
     store.put(&ddl_key("duckdb"), ddl::duckdb().as_bytes())
 }

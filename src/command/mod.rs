@@ -20,6 +20,7 @@ pub mod sql;
 mod story;
 mod table;
 pub mod tap;
+pub mod whatif;
 pub mod why;
 
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ enum Command {
     Report(report::Report),
     /// How good the detectors are: archives and labels in, figures out
     Backtest(backtest::Backtest),
+    /// Findings that a new configuration would add, drop or change
+    Whatif(whatif::Whatif),
     /// What enters the log of a running service, as it comes
     Tap(tap::Tap),
     /// Everything that happened around a moment, on one timeline
@@ -216,6 +219,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Latency(latency) => latency.run(&global),
         Command::Report(report) => report.run(&global),
         Command::Backtest(backtest) => backtest.run(&global),
+        Command::Whatif(whatif) => whatif.run(&global),
         Command::Tap(tap) => tap.run(&global),
         Command::Why(why) => why.run(&global),
         Command::Rib(rib) => rib.run(&global),

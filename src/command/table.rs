@@ -2,6 +2,7 @@
 
 use analytics::lake::layout::INTERNAL;
 use analytics::sql::{Lake, LakeRoot, OpenError, Options};
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use schemas::time::Timestamp;
 
@@ -17,10 +18,17 @@ impl Answer {
     /// # Errors
     /// What DataFusion says.
     pub(super) async fn of(lake: &Lake, sql: &str) -> anyhow::Result<Self> {
-        let batches = lake.query(sql).await?.collect().await?;
+        Self::of_batches(&lake.query(sql).await?.collect().await?)
+    }
+
+    /// The rows of batches as text.
+    ///
+    /// # Errors
+    /// A type that has no text.
+    pub(super) fn of_batches(batches: &[RecordBatch]) -> anyhow::Result<Self> {
         let options = FormatOptions::default();
         let mut rows = Vec::new();
-        for batch in &batches {
+        for batch in batches {
             let columns = batch
                 .columns()
                 .iter()

@@ -29,6 +29,12 @@ pub fn registry_key(hash: &str) -> String {
     format!("{INTERNAL}/registry/{hash}.json")
 }
 
+/// Settings that were in force, by their number from 0: the last ones are now.
+#[must_use]
+pub fn settings_key(number: usize) -> String {
+    format!("{INTERNAL}/settings/{number:06}.json")
+}
+
 /// Table definitions for an engine.
 #[must_use]
 pub fn ddl_key(engine: &str) -> String {

@@ -60,6 +60,33 @@ impl AsPath {
         Self { segments: vec![AsSegment { kind: SegmentKind::Sequence, asns }] }
     }
 
+    /// The path that a text of the column `as_path_text` tells; what is no number is passed over.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        let mut segments = Vec::new();
+        let mut rest = text.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let (kind, close) = match first {
+                '{' => (SegmentKind::Set, Some('}')),
+                '(' => (SegmentKind::ConfedSequence, Some(')')),
+                '[' => (SegmentKind::ConfedSet, Some(']')),
+                _ => (SegmentKind::Sequence, None),
+            };
+            let end = match close {
+                Some(close) => rest.find(close).map(|at| at + 1),
+                None => rest.find(['{', '(', '[']),
+            };
+            let (segment, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            let numbers = segment.split(|c: char| !c.is_ascii_digit());
+            let asns: Vec<Asn> = numbers.filter_map(|asn| asn.parse().ok()).map(Asn).collect();
+            if !asns.is_empty() {
+                segments.push(AsSegment { kind, asns });
+            }
+            rest = behind.trim_start();
+        }
+        Self { segments }
+    }
+
     /// All numbers in order, sets too: the column `as_path`.
     pub fn asns(&self) -> impl Iterator<Item = Asn> + '_ {
         self.segments.iter().flat_map(|segment| segment.asns.iter().copied())
@@ -130,5 +157,14 @@ mod tests {
         path.segments.push(AsSegment { kind: SegmentKind::Set, asns: vec![Asn(1), Asn(2)] });
         assert_eq!((path.origin(), path.has_set()), (None, true));
         assert_eq!(path.to_string(), "64500 64500 64510 {1,2}");
+    }
+
+    #[test]
+    fn a_path_reads_as_it_was_written() {
+        for text in ["", "64500", "64500 64500 64510 {1,2}", "(64512 64513) 64500 [7,8] 64510"] {
+            assert_eq!(AsPath::of_text(text).to_string(), text);
+        }
+        assert_eq!(AsPath::of_text("64500 {1,2"), AsPath::of_text("64500 {1,2}"));
+        assert_eq!(AsPath::of_text("64500 {} x 64510").to_string(), "64500 64510");
     }
 }
