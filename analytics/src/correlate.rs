@@ -3,11 +3,15 @@
 //!
 //! Shards send their transitions and, after each batch, a mark. A transition passes when
 //! the marks of all shards have passed its log time; among those that pass together the order is
-//! (log time, finding id), so that any number of shards gives the same rows.
+//! (log time, finding id), so that any number of shards gives the same rows. [`groups`] sees them in
+//! that order and marks those that are one event.
+
+mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use groups::Groups;
 use schemas::finding::{Confidence, FindingId, Phase, Rule, Transition, Witness};
 use schemas::tables::{EvidenceRow, FindingRow, Text};
 use schemas::time::Timestamp;
@@ -29,7 +33,8 @@ pub struct Correlate {
     marks: Vec<Timestamp>,
     waiting: BTreeMap<(Timestamp, FindingId, u64), (Transition, Text)>,
     arrived: u64,
-    sequences: HashMap<FindingId, u32>,
+    sequences: HashMap<Text, u32>,
+    groups: Groups,
     /// Transitions numbered so far: the offset of the `summaries` partition.
     pub offset: u64,
     /// What was numbered and waits for the lake, in order.
@@ -60,6 +65,7 @@ impl Correlate {
             waiting: BTreeMap::new(),
             arrived: 0,
             sequences: HashMap::new(),
+            groups: Groups::default(),
             offset: 0,
             numbered: Vec::new(),
             passed: Timestamp::MIN,
@@ -94,12 +100,10 @@ impl Correlate {
     }
 
     fn number(&mut self, transition: &Transition, config_hash: &Text) {
-        let sequence = self.sequences.entry(transition.finding.id).or_default();
-        *sequence += 1;
-        let sequence = *sequence;
-        self.offset += 1;
         let id: Text = transition.finding.id.to_string().into();
-        let finding = finding_row(transition, sequence, &id, config_hash);
+        let mut finding = finding_row(transition, &id, config_hash);
+        let further = self.groups.take(&mut finding);
+        let sequence = self.next_sequence(&id);
         let terms = transition.terms.iter().map(|term| EvidenceRow {
             term: term.name,
             weight: term.weight,
@@ -110,25 +114,32 @@ impl Correlate {
             .witnesses
             .iter()
             .map(|witness| witness_row(witness, evidence_row(transition, sequence, &id)));
-        self.numbered.push(Numbered {
-            log_time: transition.log_time,
-            end: self.offset,
-            finding,
-            evidence: terms.chain(witnesses).collect(),
-        });
+        let evidence = terms.chain(witnesses).collect();
+        self.push(transition.log_time, FindingRow { sequence, ..finding }, evidence);
+        for row in further {
+            let sequence = self.next_sequence(&row.finding_id);
+            self.push(transition.log_time, FindingRow { sequence, ..row }, Vec::new());
+        }
+    }
+
+    fn next_sequence(&mut self, id: &Text) -> u32 {
+        let sequence = self.sequences.entry(Arc::clone(id)).or_default();
+        *sequence += 1;
+        *sequence
+    }
+
+    fn push(&mut self, log_time: Timestamp, finding: FindingRow, evidence: Vec<EvidenceRow>) {
+        self.offset += 1;
+        self.numbered.push(Numbered { log_time, end: self.offset, finding, evidence });
     }
 }
 
-fn finding_row(
-    transition: &Transition,
-    sequence: u32,
-    id: &Text,
-    config_hash: &Text,
-) -> FindingRow {
+/// The row of a transition, not numbered yet.
+fn finding_row(transition: &Transition, id: &Text, config_hash: &Text) -> FindingRow {
     let finding = &transition.finding;
     FindingRow {
         finding_id: Arc::clone(id),
-        sequence,
+        sequence: 0,
         time: transition.time,
         phase: transition.phase.as_str(),
         kind: finding.rule.kind().as_str(),

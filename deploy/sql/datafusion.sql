@@ -541,6 +541,20 @@ CREATE EXTERNAL TABLE silences (
 )
 STORED AS PARQUET PARTITIONED BY (date) LOCATION 'silences/';
 
+-- one word of an operator on one finding; the last one counts
+CREATE EXTERNAL TABLE marks (
+  "finding_id" VARCHAR NOT NULL,
+  "mark" INT UNSIGNED NOT NULL,
+  "time" TIMESTAMP(6) WITH TIME ZONE NOT NULL,
+  "tenant" VARCHAR,
+  "connection" VARCHAR,
+  "verdict" VARCHAR NOT NULL,
+  "learned" BOOLEAN NOT NULL,
+  "note" VARCHAR,
+  "date" VARCHAR
+)
+STORED AS PARQUET PARTITIONED BY (date) LOCATION 'marks/';
+
 -- One row a window: `latency`, overlaid with the newest row of `latency_revisions`.
 CREATE VIEW latency_final AS
 SELECT l.* FROM latency l
@@ -584,12 +598,18 @@ FROM (
     GROUP BY tenant, connection, prefix, source, statistic, bucket))
 GROUP BY tenant, connection, prefix, source, statistic;
 
--- One row a finding: its last state, with duration_secs, which is null while it is open.
+-- One row a finding: its last state with the operator's last word on it (`marks`) as verdict, and
+-- duration_secs, which is null while it is open.
 CREATE VIEW incidents AS
-SELECT f.*, (CAST(f.closed_at AS BIGINT) - CAST(f.opened_at AS BIGINT)) / 1000000 AS duration_secs
+SELECT f.* REPLACE (coalesce(m.verdict, f.verdict) AS verdict),
+  (CAST(f.closed_at AS BIGINT) - CAST(f.opened_at AS BIGINT)) / 1000000 AS duration_secs
 FROM findings f
 JOIN (SELECT finding_id, max(sequence) AS sequence FROM findings GROUP BY finding_id) last
-  ON f.finding_id = last.finding_id AND f.sequence = last.sequence;
+  ON f.finding_id = last.finding_id AND f.sequence = last.sequence
+LEFT JOIN (SELECT w.finding_id, w.verdict FROM marks w
+  JOIN (SELECT finding_id, max(mark) AS mark FROM marks GROUP BY finding_id) said
+  ON w.finding_id = said.finding_id AND w.mark = said.mark) m
+  ON f.finding_id = m.finding_id;
 
 -- One row for each finding that is not over.
 CREATE VIEW open_findings AS

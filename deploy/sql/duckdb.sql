@@ -145,6 +145,11 @@ CREATE OR REPLACE VIEW silences AS
 SELECT "silence_id", "starts_at", "ends_at", "tenant", "connection", "prefix", "author", "reason", date
 FROM read_parquet('silences/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
 
+-- one word of an operator on one finding; the last one counts
+CREATE OR REPLACE VIEW marks AS
+SELECT "finding_id", "mark", "time", "tenant", "connection", "verdict", "learned", "note", date
+FROM read_parquet('marks/**/*.parquet', hive_partitioning = true, hive_types = {'date': VARCHAR});
+
 -- One row a window: `latency`, overlaid with the newest row of `latency_revisions`.
 CREATE OR REPLACE VIEW latency_final AS
 SELECT l.* FROM latency l
@@ -188,12 +193,18 @@ FROM (
     GROUP BY tenant, connection, prefix, source, statistic, bucket))
 GROUP BY tenant, connection, prefix, source, statistic;
 
--- One row a finding: its last state, with duration_secs, which is null while it is open.
+-- One row a finding: its last state with the operator's last word on it (`marks`) as verdict, and
+-- duration_secs, which is null while it is open.
 CREATE OR REPLACE VIEW incidents AS
-SELECT f.*, (epoch_us(f.closed_at) - epoch_us(f.opened_at)) // 1000000 AS duration_secs
+SELECT f.* REPLACE (coalesce(m.verdict, f.verdict) AS verdict),
+  (epoch_us(f.closed_at) - epoch_us(f.opened_at)) // 1000000 AS duration_secs
 FROM findings f
 JOIN (SELECT finding_id, max(sequence) AS sequence FROM findings GROUP BY finding_id) last
-  ON f.finding_id = last.finding_id AND f.sequence = last.sequence;
+  ON f.finding_id = last.finding_id AND f.sequence = last.sequence
+LEFT JOIN (SELECT w.finding_id, w.verdict FROM marks w
+  JOIN (SELECT finding_id, max(mark) AS mark FROM marks GROUP BY finding_id) said
+  ON w.finding_id = said.finding_id AND w.mark = said.mark) m
+  ON f.finding_id = m.finding_id;
 
 -- One row for each finding that is not over.
 CREATE OR REPLACE VIEW open_findings AS

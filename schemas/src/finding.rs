@@ -99,8 +99,42 @@ words! {
         HijackTypeN = "hijack_type_n",
         /// A path that was made up, the link not placed.
         HijackForgedPath = "hijack_forged_path",
+        /// An AS passed our route from one provider to another (RFC 7908 §3.1).
+        LeakType1 = "leak_type_1",
+        /// An AS passed our route from one peer to another (RFC 7908 §3.2).
+        LeakType2 = "leak_type_2",
+        /// An AS passed our route from a provider to a peer (RFC 7908 §3.3).
+        LeakType3 = "leak_type_3",
+        /// An AS passed our route from a peer to a provider (RFC 7908 §3.4).
+        LeakType4 = "leak_type_4",
+        /// An AS cut our route off behind itself and announces it as its own (RFC 7908 §3.5).
+        LeakType5 = "leak_type_5",
+        /// The right origin announces a part of our prefix that it never announced (RFC 7908 §3.6); low confidence.
+        LeakType6 = "leak_type_6",
+        /// Our route was marked for customers only and went elsewhere (RFC 9234).
+        LeakOtc = "leak_otc",
+        /// Attestations (ASPA) say that an AS passed our route on to whom it should not.
+        LeakAspa = "leak_aspa",
         /// A watched AS passed a route from one provider or peer to another.
         LeakOwnAs = "leak_own_as",
+        /// A watched AS originates a prefix that nobody registered.
+        OriginUnregistered = "origin_unregistered",
+        /// A watched AS has a neighbour that it does not have by its configuration.
+        NeighbourUnknown = "neighbour_unknown",
+        /// A reserved or private AS number on a path of ours.
+        HygieneBogonAsn = "hygiene_bogon_asn",
+        /// A set of ASes on a path of ours (RFC 9774).
+        HygieneAsSet = "hygiene_as_set",
+        /// An AS stands twice on a path of ours.
+        HygieneLoop = "hygiene_loop",
+        /// A path of ours of more than fifty ASes.
+        HygienePathLength = "hygiene_path_length",
+        /// An AS stands many more times in a row on a path of ours than it used to.
+        HygienePrepend = "hygiene_prepend",
+        /// A part of our prefix that is too long to be routed: beyond /24 or /48.
+        HygienePrefixLength = "hygiene_prefix_length",
+        /// A route of the right origin that RFC 6811 calls invalid.
+        RpkiInvalid = "rpki_invalid",
         /// The registered primary session carries a prefix no more, and something else does.
         Failover = "failover",
         /// The registered backup session carries a prefix no more: nothing stands behind the primary.
@@ -142,7 +176,24 @@ impl Rule {
             | Self::HijackType1
             | Self::HijackTypeN
             | Self::HijackForgedPath => FindingKind::Hijack,
-            Self::LeakOwnAs => FindingKind::Leak,
+            Self::LeakType1
+            | Self::LeakType2
+            | Self::LeakType3
+            | Self::LeakType4
+            | Self::LeakType5
+            | Self::LeakType6
+            | Self::LeakOtc
+            | Self::LeakAspa
+            | Self::LeakOwnAs
+            | Self::OriginUnregistered
+            | Self::NeighbourUnknown => FindingKind::Leak,
+            Self::HygieneBogonAsn
+            | Self::HygieneAsSet
+            | Self::HygieneLoop
+            | Self::HygienePathLength
+            | Self::HygienePrepend
+            | Self::HygienePrefixLength => FindingKind::Hygiene,
+            Self::RpkiInvalid => FindingKind::Rpki,
             Self::Failover
             | Self::RedundancyLost
             | Self::UpstreamLost
@@ -199,7 +250,7 @@ impl Confidence {
 }
 
 words! {
-    /// RFC 7908 §3, the types that a relation table can tell.
+    /// The types of RFC 7908 §3.
     pub enum LeakType {
         /// From provider to provider.
         Hairpin = "1",
@@ -209,6 +260,10 @@ words! {
         ProviderToPeer = "3",
         /// From peer to provider.
         PeerToProvider = "4",
+        /// Announced as its own.
+        Reorigination = "5",
+        /// A more specific that was not meant for the Internet.
+        MoreSpecific = "6",
     }
 }
 
@@ -221,6 +276,8 @@ impl LeakType {
             Self::Lateral => 2,
             Self::ProviderToPeer => 3,
             Self::PeerToProvider => 4,
+            Self::Reorigination => 5,
+            Self::MoreSpecific => 6,
         }
     }
 }

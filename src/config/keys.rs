@@ -235,6 +235,13 @@ const KEYS: &[Key] = &[
         "3600",
         "without a table dump, what is seen within this time counts as usual",
     ),
+    (
+        "[detect]",
+        "scrubbers",
+        "list of numbers",
+        "[]",
+        "ASes that scrub traffic for us: their routes are expected for a day (`muted_by = \"scrubber\"`)",
+    ),
 ];
 
 /// All keys as Markdown.

@@ -1,4 +1,4 @@
-//! The baseline: which origins, links and covering prefixes are usual for what is ours.
+//! The baseline: which origins, links, turns and covering prefixes are usual for what is ours.
 //!
 //! Everything that table dumps hold is usual. Without a dump, everything within the learning time
 //! after the start of the log is, and of a registration that comes later within that time after it
@@ -13,7 +13,10 @@ use schemas::registry::{Owner, Registry, Relation};
 use schemas::time::Timestamp;
 
 use super::Change;
+use super::judge::leak::{Signs, Turn};
+use super::judge::{self, hygiene};
 use super::moves::Moves;
+use crate::reference::Reference;
 use crate::rib::PeerId;
 
 /// An origin must be held by this share of the routes of a prefix to be learnt.
@@ -32,15 +35,38 @@ struct NewLink {
     peers: BTreeSet<PeerId>,
 }
 
+/// A part of our prefix must be held this often to be usual.
+const PART_MIN: u32 = 3;
+
+/// Turns that are remembered of one connection group; paths of one have a few, if any.
+const TURNS_MAX: usize = 10_000;
+
+/// What is usual on the way to what a connection group registers.
+#[derive(Debug, Default)]
+struct Usual {
+    links: BTreeSet<(Asn, Asn)>,
+    /// Where routes turned as if they were leaked: they may.
+    turns: BTreeSet<Turn>,
+    /// Most times that an AS stood in a row.
+    prepends_most: usize,
+    /// Whether a path held a set.
+    has_set: bool,
+}
+
 /// What is usual.
 #[derive(Debug, Default)]
 pub(super) struct Baseline {
     began: Option<Timestamp>,
     seeded: bool,
     origins: BTreeMap<Owner, BTreeMap<Asn, u32>>,
-    links: BTreeMap<String, BTreeSet<(Asn, Asn)>>,
+    groups: BTreeMap<String, Usual>,
     covers: BTreeSet<(Prefix, Asn)>,
-    dumped: BTreeSet<(Prefix, Asn)>,
+    /// How often table dumps held a prefix of an origin.
+    dumped: BTreeMap<(Prefix, Asn), u32>,
+    /// Whether a table dump was read to its end: told to all folds alike.
+    has_dump: bool,
+    /// The same of what was heard while learning without one.
+    heard: BTreeMap<(Prefix, Asn), u32>,
     new_links: BTreeMap<(String, (Asn, Asn)), NewLink>,
     /// Registrations that came later, and until when they are learnt.
     fresh: BTreeMap<Owner, Timestamp>,
@@ -48,7 +74,13 @@ pub(super) struct Baseline {
 
 impl Baseline {
     /// Notes a route while learning.
-    pub(super) fn learn(&mut self, change: &Change<'_>, registry: &Registry, learning_secs: i64) {
+    pub(super) fn learn(
+        &mut self,
+        change: &Change<'_>,
+        registry: &Registry,
+        reference: &Reference,
+        learning_secs: i64,
+    ) {
         self.pass(change.log_time, learning_secs);
         let Some(route) = &change.route.after else { return };
         let is_fresh = |owner| self.fresh.get(owner).is_some_and(|until| change.log_time < *until);
@@ -57,18 +89,22 @@ impl Baseline {
             self.note_links(change, route, registry);
             return;
         }
-        let hops = route.as_path.collapsed();
         let groups = change.touches.iter().filter_map(|t| registry.connection(t.owner.connection));
         for group in groups.map(Connection::group) {
-            let links = match self.links.get_mut(group) {
-                Some(links) => links,
-                None => self.links.entry(group.to_owned()).or_default(),
+            let usual = match self.groups.get_mut(group) {
+                Some(usual) => usual,
+                None => self.groups.entry(group.to_owned()).or_default(),
             };
-            links.extend(hops.iter().zip(hops.iter().skip(1)).map(|(a, b)| link(*a, *b)));
+            usual.learn(change, route, registry, reference);
         }
         let Some(origin) = route.as_path.origin() else { return };
+        if change.touches.is_empty() {
+            return;
+        }
         if change.is_snapshot {
-            self.dumped.insert((change.prefix, origin));
+            *self.dumped.entry((change.prefix, origin)).or_default() += 1;
+        } else {
+            *self.heard.entry((change.prefix, origin)).or_default() += 1;
         }
         for touch in change.touches {
             match touch.relation {
@@ -91,7 +127,7 @@ impl Baseline {
             let group = connection.group();
             for (a, b) in hops.iter().zip(hops.iter().skip(1)) {
                 let link = link(*a, *b);
-                if self.links.get(group).is_some_and(|links| links.contains(&link)) {
+                if self.usual(group).is_some_and(|usual| usual.links.contains(&link)) {
                     continue;
                 }
                 let key = (group.to_owned(), link);
@@ -108,7 +144,7 @@ impl Baseline {
                 let lasted = change.time.secs_since(new.first_told) >= LINK_SECS;
                 if lasted && new.peers.len() >= LINK_PEERS {
                     self.new_links.remove(&(group.to_owned(), link));
-                    self.links.entry(group.to_owned()).or_default().insert(link);
+                    self.groups.entry(group.to_owned()).or_default().links.insert(link);
                 }
             }
         }
@@ -146,6 +182,7 @@ impl Baseline {
 
     /// A table dump is complete: what is usual is known.
     pub(super) fn seed(&mut self) {
+        self.has_dump = true;
         self.seeded = true;
     }
 
@@ -164,19 +201,84 @@ impl Baseline {
             .collect()
     }
 
+    fn usual(&self, group: &str) -> Option<&Usual> {
+        self.groups.get(group)
+    }
+
     /// Whether two ASes were seen next to each other on the way to what a group registers.
     pub(super) fn knows_link(&self, group: &str, a: Asn, b: Asn) -> bool {
-        self.links.get(group).is_some_and(|links| links.contains(&link(a, b)))
+        self.usual(group).is_some_and(|usual| usual.links.contains(&link(a, b)))
+    }
+
+    /// Whether an AS was seen on the way to what a group registers.
+    pub(super) fn knows_asn(&self, group: &str, asn: Asn) -> bool {
+        let knows = |usual: &Usual| usual.links.iter().any(|(a, b)| *a == asn || *b == asn);
+        self.usual(group).is_some_and(knows)
+    }
+
+    /// Whether routes of a group turned there before.
+    pub(super) fn knows_turn(&self, group: &str, turn: Turn) -> bool {
+        self.usual(group).is_some_and(|usual| usual.turns.contains(&turn))
+    }
+
+    /// Whether a path of a group held a set.
+    pub(super) fn knows_sets(&self, group: &str) -> bool {
+        self.usual(group).is_some_and(|usual| usual.has_set)
+    }
+
+    /// Most times that an AS stood in a row on a path of a group.
+    pub(super) fn prepends_most(&self, group: &str) -> usize {
+        self.usual(group).map_or(0, |usual| usual.prepends_most)
+    }
+
+    /// Whether a prefix of this origin was there while learning.
+    pub(super) fn knows_part(&self, prefix: Prefix, origin: Asn) -> bool {
+        self.was_dumped(prefix, origin) || self.heard.contains_key(&(prefix, origin))
     }
 
     /// Whether a table dump held this prefix of this origin.
     pub(super) fn was_dumped(&self, prefix: Prefix, origin: Asn) -> bool {
-        self.dumped.contains(&(prefix, origin))
+        self.dumped.contains_key(&(prefix, origin))
+    }
+
+    /// Whether several peers held a prefix of this origin while learning: one may have been betrayed.
+    pub(super) fn is_usual_part(&self, prefix: Prefix, origin: Asn) -> bool {
+        let times = |of: &BTreeMap<(Prefix, Asn), u32>| of.get(&(prefix, origin)).copied();
+        times(&self.dumped).max(times(&self.heard)).is_some_and(|times| times >= PART_MIN)
+    }
+
+    /// Whether nobody can say that this origin of a prefix is new: no table dump was read, and it was
+    /// heard before the learning time was over.
+    pub(super) fn may_be_old(&self, prefix: Prefix, origin: Asn) -> bool {
+        let is_unknown = !self.has_dump && !self.was_dumped(prefix, origin);
+        is_unknown && (!self.seeded || self.heard.contains_key(&(prefix, origin)))
     }
 
     /// Whether this prefix of this origin was there before.
     pub(super) fn knows_cover(&self, prefix: Prefix, origin: Asn) -> bool {
         self.covers.contains(&(prefix, origin))
+    }
+}
+
+impl Usual {
+    fn learn(
+        &mut self,
+        change: &Change<'_>,
+        route: &PathAttributes,
+        registry: &Registry,
+        reference: &Reference,
+    ) {
+        let path = route.as_path.collapsed();
+        self.links.extend(path.iter().zip(path.iter().skip(1)).map(|(a, b)| link(*a, *b)));
+        self.has_set |= route.as_path.has_set();
+        if let Some((_, times)) = hygiene::longest_run(route.as_path.asns()) {
+            self.prepends_most = self.prepends_most.max(times);
+        }
+        if self.turns.len() < TURNS_MAX {
+            let hops = judge::path_hops(route, reference);
+            let signs = Signs::of(&hops, route, change.header, registry, reference);
+            self.turns.extend(signs.turns(&hops));
+        }
     }
 }
 

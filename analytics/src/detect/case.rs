@@ -7,17 +7,22 @@ use schemas::bgp::Asn;
 use schemas::finding::{
     Confidence, Finding, FindingKind, Phase, Rule, Severity, Transition, Witness,
 };
+use schemas::time::Timestamp;
 
 use super::condition::Moment;
 use super::forger::{self, Common, Forger, Joint};
 use super::judge::Verdict;
 use super::life::{Life, Standing, finding_id};
+use super::score::Crowd;
 use super::{CaseKey, Change, Facts, Suspect, path_text, score};
 use crate::reference::OriginValidity;
 use crate::rib::PeerId;
 
 /// Witnesses told with one transition; all are counted.
 const WITNESSES_TOLD_MAX: usize = 100;
+
+/// Blackholing and scrubbing are excused for this long.
+const EXCUSE_SECS: i64 = 24 * 3_600;
 
 /// Share of the witnesses whose paths must agree on a hop.
 const SHARED_MIN: f64 = 0.95;
@@ -38,10 +43,14 @@ pub(super) struct Case {
     untold: BTreeSet<WitnessKey>,
     /// The path of each witness, from the origin on, and where it stops being believable.
     paths: BTreeMap<WitnessKey, (Arc<[Asn]>, Option<Joint>)>,
+    /// Peer ASes of those that held a route of a right origin before; a peer that swings stays here.
+    turned: BTreeSet<Asn>,
     /// Most paths that there were at once.
     paths_most: usize,
     /// Who made the path up, if somebody did.
     forger: Option<Forger>,
+    /// Why it is known to be harmless, if it is.
+    excuse: Option<&'static str>,
     first: Option<Witness>,
 }
 
@@ -67,14 +76,17 @@ impl Case {
             life: Life::new(id, change.time),
             paths: BTreeMap::from([(key, (Arc::clone(&verdict.hops), verdict.joint))]),
             paths_most: 0,
+            turned: BTreeSet::new(),
             forger: None,
+            excuse: None,
             verdict,
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
             first: witness.clone(),
         };
         case.hold(key, witness);
-        case.place(facts);
+        case.turn(change);
+        case.place(change.time, facts);
         let transition = case.begin(Phase::Opened, change, facts);
         (case, transition)
     }
@@ -89,13 +101,14 @@ impl Case {
     ) -> Option<Transition> {
         self.hold(key, witness(change));
         self.paths.insert(key, (Arc::clone(&verdict.hops), verdict.joint));
-        self.verdict = verdict;
+        self.verdict = verdict.after(&self.verdict);
+        self.turn(change);
         if self.life.closed_at.take().is_some() {
             self.paths_most = 0;
-            self.place(facts);
+            self.place(change.time, facts);
             return self.begin(Phase::Reopened, change, facts);
         }
-        self.place(facts);
+        self.place(change.time, facts);
         self.reconsider(change, facts)
     }
 
@@ -143,7 +156,7 @@ impl Case {
 
     /// Places the forger anew, by the path that breaks nearest to the origin. When most witnesses have
     /// let go, the few that are left place nobody better.
-    fn place(&mut self, facts: &Facts<'_>) {
+    fn place(&mut self, now: Timestamp, facts: &Facts<'_>) {
         if self.paths.len() * 2 < self.paths_most {
             return;
         }
@@ -157,13 +170,26 @@ impl Case {
             is_part: self.verdict.rule == Rule::HijackSubPrefix,
         };
         self.forger = nearest.and_then(|(hops, joint)| forger::forger(hops, joint, common, facts));
-        let is_sibling = score::sibling_of(&self.verdict, self.accused().1, facts).is_some();
+        self.excuse = self.excuse(now, facts);
+        let is_excused = self.excuse.is_some();
         if self.life.terms.is_empty() {
-            self.life.ignored = is_sibling;
-        } else if self.life.ignored && !is_sibling {
-            // It was not the sibling: now it may open.
+            self.life.ignored = is_excused;
+        } else if self.life.ignored && !is_excused {
+            // The excuse does not hold (any more): now it may open.
             (self.life.ignored, self.life.pending) = (false, true);
         }
+    }
+
+    /// Why it is known to be harmless, if it is. What is done for a while is so for a day.
+    fn excuse(&self, now: Timestamp, facts: &Facts<'_>) -> Option<&'static str> {
+        let accused = self.accused().1;
+        if score::sibling_of(&self.verdict, accused, facts).is_some() {
+            return Some("sibling_origin");
+        }
+        let is_hijack = self.verdict.rule.kind() == FindingKind::Hijack;
+        let is_scrubber = is_hijack && facts.options.scrubbers.contains(&accused);
+        let excuse = is_scrubber.then_some("scrubber").or(self.verdict.excuse);
+        excuse.filter(|_| now.secs_since(self.life.opened_at) < EXCUSE_SECS)
     }
 
     /// The rule and the culprit as the case stands.
@@ -175,6 +201,12 @@ impl Case {
             Some(None) => Rule::HijackForgedPath,
         };
         (rule, self.forger.map_or(self.verdict.culprit, |forger| forger.asn))
+    }
+
+    fn turn(&mut self, change: &Change<'_>) {
+        if self.verdict.turned {
+            self.turned.insert(change.header.asn);
+        }
     }
 
     fn witness_asns(&self) -> u32 {
@@ -208,8 +240,9 @@ impl Case {
     /// What the case is now; its terms stay those of its highest score.
     fn standing(&mut self, facts: &Facts<'_>) -> Standing {
         let witnesses = self.witness_asns();
-        let confidence =
-            self.life.raise(score::terms(&self.verdict, self.forger, witnesses, facts));
+        let turned = u32::try_from(self.turned.len()).unwrap_or(u32::MAX);
+        let crowd = Crowd { all: witnesses, turned };
+        let confidence = self.life.raise(score::terms(&self.verdict, self.forger, crowd, facts));
         let (rule, culprit) = self.accused();
         Standing { rule, culprit: Some(culprit), confidence, witnesses }
     }
@@ -237,7 +270,7 @@ impl Case {
         let owner = self.verdict.key.owner;
         let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
         let muted_by = if self.life.ignored {
-            Some("sibling_origin".to_owned())
+            self.excuse.map(str::to_owned)
         } else {
             connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state))
         };
@@ -274,6 +307,9 @@ impl Case {
 fn severity(now: Standing, phase: Phase) -> Severity {
     match (phase, now.confidence, now.rule) {
         (Phase::Ignored, ..) => Severity::Information,
+        (_, _, Rule::LeakType6 | Rule::HygienePathLength | Rule::HygienePrefixLength) => {
+            Severity::Information
+        }
         (_, Confidence::Low, _) => Severity::Warning,
         (_, _, Rule::HijackSuperPrefix) => Severity::Error,
         (_, _, rule) if rule.kind() == FindingKind::Hijack => Severity::Critical,
@@ -321,10 +357,13 @@ fn explain(
     now: Standing,
     connection: Option<&str>,
 ) -> String {
+    if let Some(words) = &verdict.words {
+        return words.clone();
+    }
     let Verdict { key, expected, .. } = verdict;
     let culprit = now.culprit.unwrap_or(verdict.culprit);
     let prefix = key.prefix;
-    let mut of = connection.map_or_else(String::new, |name| format!(" of {name}"));
+    let of = connection.map_or_else(String::new, |name| format!(" of {name}"));
     let registered = key.owner.map(|owner| owner.prefix.to_string()).unwrap_or_default();
     let right: Vec<String> = expected.iter().map(ToString::to_string).collect();
     let right = if right.is_empty() { "nobody".to_owned() } else { right.join(" or ") };
@@ -343,20 +382,15 @@ fn explain(
             "{unsure}{culprit} announces {what} with a made-up path that ends in {ends}"
         );
     }
-    match (verdict.rule, verdict.between) {
-        (Rule::HijackSubPrefix, _) => format!(
+    match verdict.rule {
+        Rule::HijackSubPrefix => format!(
             "{culprit} announces {prefix}, a part of {registered}{of}, which {right} may originate"
         ),
-        (Rule::HijackSquat, _) => format!(
+        Rule::HijackSquat => format!(
             "{culprit} announces {prefix}{of}, which nobody announced and {right} may originate"
         ),
-        (Rule::HijackSuperPrefix, _) => {
+        Rule::HijackSuperPrefix => {
             format!("{culprit} announces {prefix}, newly seen around {registered}{of}")
-        }
-        (Rule::LeakOwnAs, between) => {
-            let (left, right) = between.unwrap_or_default();
-            of.insert_str(0, &prefix.to_string());
-            format!("{culprit} leaks {of}: it passes the route of {right} on to {left}")
         }
         _ => format!("{culprit} announces {prefix}{of}, which {right} may originate"),
     }

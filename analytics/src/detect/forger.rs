@@ -14,8 +14,7 @@
 
 use schemas::bgp::Asn;
 
-use super::Facts;
-use crate::reference::Relationship;
+use super::{Facts, valley};
 
 /// Where a path stops being believable, in hops from the origin, which is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,30 +84,8 @@ pub(super) fn joint(hops: &[Asn], group: &str, facts: &Facts<'_>) -> Option<Join
 
 /// The first AS, from the origin, that passes a provider's or peer's route to a provider or peer.
 pub(super) fn valley(hops: &[Asn], facts: &Facts<'_>) -> Option<Joint> {
-    let known = &facts.reference.relationships;
-    let is_up = |left: Asn, right: Asn| {
-        // `right` hands the route to `left`: upwards if `left` is its provider.
-        known.between(left, right).map(|relation| match relation {
-            Relationship::ProviderOf => Direction::Up,
-            Relationship::Peer => Direction::Across,
-            Relationship::CustomerOf => Direction::Down,
-        })
-    };
-    let triples = hops.iter().zip(hops.iter().skip(1)).zip(hops.iter().skip(2));
-    let at = triples.into_iter().position(|((right, own), left)| {
-        matches!(
-            (is_up(*own, *right), is_up(*left, *own)),
-            (Some(Direction::Down | Direction::Across), Some(Direction::Up | Direction::Across))
-        )
-    })?;
-    Some(Joint { at, reach: at + 1, sign: Sign::Valley })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Across,
-    Down,
+    let first = *valley::all(hops, facts.reference).first()?;
+    Some(Joint { at: first.at.saturating_sub(1), reach: first.at, sign: Sign::Valley })
 }
 
 /// Who forged the paths of a case, by one of them. None where the origin itself is the better

@@ -1,5 +1,6 @@
 //! Detection: route changes in, transitions of findings out. Pure: no IO, no clock.
 //!
+//! - [`valley`]: which way each link of a path goes.
 //! - [`judge`]: what one route says of what is ours: a verdict, or nothing.
 //! - [`forger`]: where a path stops being believable, and who made it up.
 //! - [`baseline`]: what is usual: origins, links, covering prefixes.
@@ -16,6 +17,7 @@ mod judge;
 mod life;
 mod moves;
 mod score;
+mod valley;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -23,12 +25,12 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
-use schemas::finding::Transition;
+use schemas::finding::{Rule, Transition};
 use schemas::registry::{Owner, Registry, Relation, Touch};
 use schemas::tables::{Text, VisibilityRow};
 use schemas::time::Timestamp;
 
-use crate::reference::Reference;
+use crate::reference::{Reference, Relationship};
 use crate::rib::{PeerId, Rib, RouteChange};
 use baseline::Baseline;
 use case::{Case, WitnessKey};
@@ -64,11 +66,18 @@ pub struct DetectOptions {
     pub score_min: Option<f64>,
     /// A prefix without a table dump counts as known after this time.
     pub learning_secs: u32,
+    /// ASes that scrub traffic for us: their routes are to be expected for a while.
+    pub scrubbers: Vec<Asn>,
 }
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        Self { preset: Preset::default(), score_min: None, learning_secs: 3_600 }
+        Self {
+            preset: Preset::default(),
+            score_min: None,
+            learning_secs: 3_600,
+            scrubbers: Vec::new(),
+        }
     }
 }
 
@@ -152,6 +161,20 @@ impl Facts<'_> {
     }
 }
 
+impl Facts<'_> {
+    /// Whether one of two ASes buys from the other, or routes to what an owner's group registers were
+    /// seen to go from one to the other.
+    fn exchange_routes(&self, owner: Option<Owner>, a: Asn, b: Asn) -> bool {
+        let group = owner.and_then(|owner| self.registry.connection(owner.connection));
+        group.is_some_and(|connection| self.baseline.knows_link(connection.group(), a, b))
+            || self
+                .reference
+                .relationships
+                .between(a, b)
+                .is_some_and(|relationship| relationship != Relationship::Peer)
+    }
+}
+
 /// Who is suspected: what tells two cases of one prefix apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Suspect {
@@ -159,8 +182,12 @@ enum Suspect {
     Origin(Asn),
     /// Somebody on a path that ends in the right origin; the AS up to which it is believable.
     Path(Asn),
-    /// A watched AS that leaks.
+    /// An AS that leaks.
     Leaker(Asn),
+    /// An AS next to a watched one.
+    Neighbour(Asn),
+    /// Nobody: the form of the route is what is wrong.
+    Form(Rule),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -228,7 +255,8 @@ impl Detector {
                 Some(moved) => {
                     transitions.extend(case.outdate(at, &facts));
                     if moved.owner().is_some() {
-                        let is_leak = matches!(key.suspect, Suspect::Leaker(_));
+                        let is_leak =
+                            matches!(key.suspect, Suspect::Leaker(_) | Suspect::Neighbour(_));
                         *again.entry(key.prefix).or_default() |= is_leak;
                     }
                 }
@@ -264,7 +292,8 @@ impl Detector {
             return;
         }
         self.forget_closed(change);
-        self.baseline.learn(change, registry, i64::from(self.options.learning_secs));
+        let learning_secs = i64::from(self.options.learning_secs);
+        self.baseline.learn(change, registry, reference, learning_secs);
         let facts =
             Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
         let verdicts = judge::judge(change, &facts);
@@ -351,7 +380,7 @@ fn keys_of(prefix: Prefix) -> std::ops::RangeInclusive<CaseKey> {
     CaseKey { prefix, owner: None, suspect: Suspect::Origin(Asn(0)) }..=CaseKey {
         prefix,
         owner: Some(last),
-        suspect: Suspect::Leaker(Asn(u32::MAX)),
+        suspect: Suspect::Neighbour(Asn(u32::MAX)),
     }
 }
 

@@ -6,25 +6,56 @@ use schemas::finding::{FindingKind, Rule, Term};
 use super::forger::Forger;
 use super::judge::Verdict;
 use super::{Facts, Suspect};
-use crate::reference::{AspaState, Direction, OriginValidity};
+use crate::reference::{AspaState, Direction, OriginValidity, Relationship};
 
 /// Most that the number of witnesses adds.
-const WITNESSES_MAX: f64 = 4.0;
+pub(super) const WITNESSES_MAX: f64 = 4.0;
+/// The same where something speaks for the route: witnesses show that it is there, not that it is bad.
+const WITNESSES_EXCUSED_MAX: f64 = 2.0;
 
-/// The terms of a verdict that `witnesses` distinct peer ASes share.
+/// A term that takes this much or more speaks for a route.
+const EXCUSE_MAX: f64 = -3.0;
+
+/// Distinct peer ASes that hold the route of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crowd {
+    /// All of them.
+    pub(super) all: u32,
+    /// Those that held a route of a right origin before.
+    pub(super) turned: u32,
+}
+
+/// The terms of a verdict that these witnesses share.
 pub(super) fn terms(
     verdict: &Verdict,
     forger: Option<Forger>,
-    witnesses: u32,
+    crowd: Crowd,
     facts: &Facts<'_>,
 ) -> Vec<Term> {
+    if verdict.rule.kind() != FindingKind::Hijack && !verdict.terms.is_empty() {
+        let mut terms = verdict.terms.clone();
+        terms.push(witnesses(crowd, false, verdict.witnesses_max, &terms));
+        return terms;
+    }
     let mut terms = match forger {
         Some(forger) => forged(verdict, forger, facts),
         None => vec![base(verdict, facts)],
     };
     let is_hijack = verdict.rule.kind() == FindingKind::Hijack;
     let is_super = verdict.rule == Rule::HijackSuperPrefix;
-    if is_hijack && !is_super && facts.reference.relationships.is_empty() {
+    let is_early = match verdict.key.suspect {
+        Suspect::Origin(origin) => facts.baseline.may_be_old(verdict.key.prefix, origin),
+        _ => false,
+    };
+    if is_early {
+        terms.push(Term {
+            name: "learning",
+            weight: -4.0,
+            detail: "no table dump was read, and the route was heard before the learning time was \
+                     over: it may be older than the log"
+                .to_owned(),
+        });
+    } else if is_hijack && !is_super && facts.reference.relationships.is_empty() {
         terms.push(Term {
             name: "path_unjudged",
             weight: -1.5,
@@ -56,15 +87,26 @@ pub(super) fn terms(
                 .to_owned(),
         });
     }
-    terms.push(Term {
-        name: "witnesses",
-        weight: f64::from(witnesses.max(1)).log2().min(WITNESSES_MAX),
-        detail: match witnesses {
-            1 => "1 peer AS holds the route".to_owned(),
-            _ => format!("{witnesses} peer ASes hold the route"),
-        },
-    });
+    terms.push(witnesses(crowd, is_early, verdict.witnesses_max, &terms));
     terms
+}
+
+/// How many hold the route. While nobody knows what peers held before, only those count that were
+/// seen to turn from a right origin.
+fn witnesses(Crowd { all, turned }: Crowd, is_early: bool, most: f64, others: &[Term]) -> Term {
+    let excuses = ["sibling", "related", "behind_origin", "rpki"];
+    let is_excused =
+        others.iter().any(|term| excuses.contains(&term.name) && term.weight <= EXCUSE_MAX);
+    let most = if is_excused { WITNESSES_EXCUSED_MAX } else { most };
+    let counted = if is_early { turned } else { all };
+    let mut detail = match all {
+        1 => "1 peer AS holds the route".to_owned(),
+        _ => format!("{all} peer ASes hold the route"),
+    };
+    if is_early {
+        detail.push_str(&format!(", {turned} of them held one of a right origin before"));
+    }
+    Term { name: "witnesses", weight: f64::from(counted.max(1)).log2().min(most), detail }
 }
 
 /// The company that both an accused AS and a right origin belong to. The right origin itself is not
@@ -100,9 +142,8 @@ fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
                 (5.0, "a new prefix around ours, and ours is not seen".to_owned())
             }
         }
-        Rule::LeakOwnAs => {
-            let (left, right) = verdict.between.unwrap_or_default();
-            (5.0, format!("{} passes a route of {right} on to {left}", verdict.culprit))
+        Rule::LeakType5 => {
+            (4.0, "an AS originates our prefix that has it from its provider".to_owned())
         }
         _ => (4.0, "an AS originates our prefix that may not".to_owned()),
     };
@@ -200,13 +241,28 @@ fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Opt
     if forger.is_some() {
         return None;
     }
+    if let Some(origin) = stands_behind(verdict, facts) {
+        return Some(Term {
+            name: "behind_origin",
+            weight: -6.0,
+            detail: format!("{origin}, which is right, stands before {culprit} and passes it on"),
+        });
+    }
     let known = &facts.reference.relationships;
-    let related = verdict.expected.iter().find(|origin| known.between(**origin, culprit).is_some());
-    match related {
-        Some(origin) => Some(Term {
+    let exchanges = |origin: &&Asn| facts.exchange_routes(verdict.key.owner, **origin, culprit);
+    let peers = |origin: &&Asn| known.between(**origin, culprit) == Some(Relationship::Peer);
+    if let Some(origin) = verdict.expected.iter().find(exchanges) {
+        return Some(Term {
             name: "related",
             weight: -3.0,
             detail: format!("{culprit} and {origin} exchange routes"),
+        });
+    }
+    match verdict.expected.iter().find(peers) {
+        Some(origin) => Some(Term {
+            name: "related",
+            weight: -1.0,
+            detail: format!("{culprit} and {origin} are peers, as many are"),
         }),
         None if known.is_empty() => None,
         None => Some(Term {
@@ -215,4 +271,13 @@ fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Opt
             detail: format!("{culprit} has no known relation to the right origin"),
         }),
     }
+}
+
+/// The right origin that passes on what the accused AS behind it announces, over a link that is known.
+fn stands_behind(verdict: &Verdict, facts: &Facts<'_>) -> Option<Asn> {
+    let at = verdict.hops.iter().skip(1).position(|asn| verdict.expected.contains(asn))? + 1;
+    let origin = *verdict.hops.get(at)?;
+    let owner = verdict.key.owner.and_then(|owner| facts.registry.connection(owner.connection))?;
+    let is_known = |left: &Asn| facts.knows_link(owner.group(), *left, origin);
+    verdict.hops.get(at + 1).is_none_or(is_known).then_some(origin)
 }

@@ -31,6 +31,8 @@ pub struct AsRelationships {
     customers: HashMap<Asn, u32>,
     /// ASes that buy from nobody, by the header `# ... clique:`.
     clique: HashSet<Asn>,
+    /// Pairs (lower, higher) about which two lines contradict each other.
+    disputed: HashSet<(Asn, Asn)>,
     /// Route servers of exchanges, by the header `# IXP ASes:`.
     route_servers: HashSet<Asn>,
 }
@@ -64,6 +66,9 @@ impl AsRelationships {
     fn insert(&mut self, a: Asn, b: Asn, relationship: Relationship) {
         let (key, value) = ordered(a, b, relationship);
         let before = self.pairs.insert(key, value);
+        if before.is_some_and(|before| before != value) {
+            self.disputed.insert(key);
+        }
         for (relationship, step) in [(before, -1), (Some(value), 1)] {
             self.customers.entry(key.0).or_default();
             self.customers.entry(key.1).or_default();
@@ -99,6 +104,18 @@ impl AsRelationships {
     pub fn sells_transit(&self, asn: Asn) -> bool {
         self.clique.contains(&asn)
             || self.customers.get(&asn).is_some_and(|count| *count >= TRANSIT_CUSTOMERS_MIN)
+    }
+
+    /// Whether it buys from nobody, by the header.
+    #[must_use]
+    pub fn is_in_clique(&self, asn: Asn) -> bool {
+        self.clique.contains(&asn)
+    }
+
+    /// Whether the file contradicts itself about two ASes: the later line counts, with doubt.
+    #[must_use]
+    pub fn is_disputed(&self, a: Asn, b: Asn) -> bool {
+        self.disputed.contains(&(a.min(b), a.max(b)))
     }
 
     /// Whether it is the route server of an exchange, which passes routes on and is no hop.
@@ -172,6 +189,15 @@ mod tests {
         let sells = [174, 209, 1, 2, 3, 1200].map(|asn| known.sells_transit(Asn(asn)));
         assert_eq!(sells, [true, true, true, false, false, false], "the later line counts");
         assert!(known.is_route_server(Asn(1200)) && !known.is_route_server(Asn(1)));
+    }
+
+    #[test]
+    fn lines_that_contradict_each_other_are_remembered() {
+        let text = "1|2|-1\n1|2|-1\n2|3|-1\n3|2|-1\n4|5|0\n5|4|-1\n";
+        let known = AsRelationships::read(text.as_bytes()).unwrap();
+        assert!(!known.is_disputed(Asn(2), Asn(1)), "said twice");
+        assert!(known.is_disputed(Asn(2), Asn(3)) && known.is_disputed(Asn(5), Asn(4)));
+        assert_eq!(known.between(Asn(3), Asn(2)), Some(Relationship::ProviderOf));
     }
 
     #[test]

@@ -148,6 +148,30 @@ impl Aspas {
         }
     }
 
+    /// Where a path that is invalid breaks, hops from the origin on: the last place of the ramp up, and
+    /// the place of the AS that surely passed the route on wrongly. None for a path that is not invalid.
+    /// `hops[up]` attests that `hops[up + 1]` is no provider of its; behind that the route must go down
+    /// only, and `hops[culprit + 1]` attests that it did not (downstream), or the receiver knows it
+    /// (upstream, where the receiver is a provider or peer of the last AS).
+    #[must_use]
+    pub fn break_of(&self, hops: &[Asn], direction: Direction) -> Option<(usize, usize)> {
+        if self.verify_hops(hops, direction) != AspaState::Invalid {
+            return None;
+        }
+        let ruled_out = |attested| attested == Attested::NotProvider;
+        let up = hops.iter().zip(hops.iter().skip(1));
+        let up = ramp(up.map(|(a, b)| self.attested(*a, *b)), &ruled_out) - 1;
+        let culprit = match direction {
+            Direction::Upstream => hops.len().checked_sub(1)?,
+            Direction::Downstream => {
+                let down = hops.iter().rev().zip(hops.iter().rev().skip(1));
+                let down = ramp(down.map(|(a, b)| self.attested(*a, *b)), &ruled_out);
+                hops.len().checked_sub(down + 1)?
+            }
+        };
+        Some((up, culprit))
+    }
+
     fn attested(&self, customer: Asn, provider: Asn) -> Attested {
         match self.providers.get(&customer) {
             None => Attested::Nothing,
@@ -216,6 +240,22 @@ mod tests {
         assert_eq!(state(&[1, 2, 9, 4, 5], Direction::Downstream), Invalid);
         assert_eq!(state(&[9, 2, 3], Direction::Upstream), Unknown);
         assert_eq!(state(&[1], Direction::Upstream), Valid);
+    }
+
+    /// AS 3 buys from 2 and from 4, and passes the route of the one to the other.
+    #[test]
+    fn an_invalid_path_names_the_hop_where_it_breaks() {
+        let mut aspas = Aspas::default();
+        for (customer, provider) in [(1, 2), (2, 0), (4, 0), (3, 2), (3, 4)] {
+            aspas.insert(Asn(customer), [Asn(provider)]);
+        }
+        let hops = |hops: &[u32]| hops.iter().copied().map(Asn).collect::<Vec<_>>();
+        let leaked = hops(&[1, 2, 3, 4]);
+        assert_eq!(aspas.break_of(&leaked, Direction::Downstream), Some((1, 2)));
+        assert_eq!(aspas.break_of(&hops(&[1, 2, 3]), Direction::Downstream), None);
+        assert_eq!(aspas.break_of(&hops(&[1, 2, 3]), Direction::Upstream), Some((1, 2)));
+        assert_eq!(aspas.break_of(&hops(&[3, 4]), Direction::Upstream), None);
+        assert_eq!(aspas.break_of(&[], Direction::Downstream), None);
     }
 
     /// Consecutive entries of one kind as a segment, nearest first.

@@ -19,6 +19,12 @@ pub(super) struct Story {
     pub(super) visibility: Vec<VisibilityRow>,
     /// Table that the peers' routes stand in.
     pub(super) view: RibView,
+    /// Router that tells it, where it is none of a collector.
+    pub(super) router: Option<String>,
+    /// AS number of the peers, where it is not made of their numbers.
+    pub(super) peer_asn: Option<Asn>,
+    /// Address space of the prefixes.
+    pub(super) domain: String,
 }
 
 impl Story {
@@ -32,6 +38,9 @@ impl Story {
             told: Vec::new(),
             visibility: Vec::new(),
             view: RibView::AdjRibInPre,
+            router: None,
+            peer_asn: None,
+            domain: "public".to_owned(),
         }
     }
 
@@ -62,18 +71,28 @@ impl Story {
         path: Option<&[u32]>,
         is_snapshot: bool,
     ) {
+        let route = path.map(|path| PathAttributes {
+            as_path: AsPath::sequence(path.iter().copied()),
+            ..PathAttributes::default()
+        });
+        self.tell(peer, secs, prefix, route, is_snapshot);
+    }
+
+    /// A route with attributes of its own.
+    pub(super) fn tell(
+        &mut self,
+        peer: u8,
+        secs: i64,
+        prefix: &str,
+        route: Option<PathAttributes>,
+        is_snapshot: bool,
+    ) -> &mut Self {
         self.pass(secs);
         let header = self.header(peer);
         let prefix: Prefix = prefix.parse().unwrap();
         let id = self.rib.peer_id(&header);
-        let route = path.map(|path| {
-            Arc::new(PathAttributes {
-                as_path: AsPath::sequence(path.iter().copied()),
-                ..PathAttributes::default()
-            })
-        });
-        let changed = self.rib.apply(id, prefix, None, route);
-        let touches: Vec<Touch> = self.registry.touches("public", &prefix).collect();
+        let changed = self.rib.apply(id, prefix, None, route.map(Arc::new));
+        let touches: Vec<Touch> = self.registry.touches(&self.domain, &prefix).collect();
         let source: Text = "story".into();
         let change = Change {
             log_time: Timestamp::from_secs(secs),
@@ -91,18 +110,19 @@ impl Story {
         };
         let Self { detector, registry, reference, rib, told, .. } = self;
         detector.on_change(&change, registry, reference, rib, told);
+        self
     }
 
     /// Peers 1 to 99 are of one collector, the others of another.
     pub(super) fn header(&self, peer: u8) -> Arc<PeerHeader> {
         Arc::new(PeerHeader {
             collector: if peer < 100 { "archive".into() } else { "other".into() },
-            router: None,
+            router: self.router.as_deref().map(Into::into),
             address: Ipv4Addr::new(198, 51, 100, peer).into(),
-            asn: Asn(64_600 + u32::from(peer)),
+            asn: self.peer_asn.unwrap_or(Asn(64_600 + u32::from(peer))),
             rib_view: self.view,
             distinguisher: 0,
-            routing_domain: "public".into(),
+            routing_domain: self.domain.as_str().into(),
         })
     }
 
@@ -162,13 +182,22 @@ impl Story {
     /// What was told of routes since the last question: phase, rule, culprit, confidence.
     pub(super) fn told(&mut self) -> Vec<(Phase, Rule, u32, &'static str)> {
         let confidence = |score| schemas::finding::Confidence::of(score).as_str();
-        self.told
-            .drain(..)
-            .filter(|t| matches!(t.finding.rule.kind(), FindingKind::Hijack | FindingKind::Leak))
-            .map(|t| {
-                let culprit = t.finding.culprit.unwrap().0;
-                (t.phase, t.finding.rule, culprit, confidence(t.finding.score))
-            })
-            .collect()
+        let told = self.routes().map(|t| {
+            let culprit = t.finding.culprit.unwrap().0;
+            (t.phase, t.finding.rule, culprit, confidence(t.finding.score))
+        });
+        let told = told.collect();
+        self.told.clear();
+        told
     }
+
+    /// The transitions of routes among them, not of conditions.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Transition> {
+        self.told.iter().filter(|told| is_of_routes(told))
+    }
+}
+
+pub(super) fn is_of_routes(told: &Transition) -> bool {
+    use FindingKind::{Hijack, Hygiene, Leak, Rpki};
+    matches!(told.finding.rule.kind(), Hijack | Leak | Hygiene | Rpki)
 }

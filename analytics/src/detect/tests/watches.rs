@@ -33,7 +33,7 @@ fn usual(peer: u8) -> [u32; 3] {
 impl Story {
     /// What was told of conditions since the last question, with event times.
     fn conditions(&mut self) -> Vec<(Phase, Rule, i64)> {
-        let told = self.told.drain(..).filter(|t| t.finding.rule.kind() != FindingKind::Hijack);
+        let told = self.told.drain(..).filter(|t| !story::is_of_routes(t));
         told.map(|t| (t.phase, t.finding.rule, t.finding.opened_at.secs())).collect()
     }
 }
