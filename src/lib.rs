@@ -2,14 +2,17 @@
 //!
 //! This crate is the thin top of the house. [`command`] holds one file for each subcommand,
 //! [`config`] composes the settings, [`replay`] wires archives to folds and lake, [`run`] live
-//! sources to the embedded log; [`backtest`] judges what was found; [`http`] takes samples and shows [`metrics`]; [`simulator`] makes a small
-//! Internet for the demo, the tests and the benchmarks. What happens to a BGP update and to a sample is told in `ingest` and `analytics`; README has the trip.
+//! sources to the embedded log; [`backtest`] judges what was found; [`http`] takes samples and shows [`metrics`];
+//! [`simulator`] makes a small Internet for the demo, the tests and the benchmarks, and [`quality`] judges what the
+//! detectors make of one. What happens to a BGP update and to a sample is told in `ingest` and `analytics`; README has
+//! the trip.
 
 pub mod backtest;
 pub mod command;
 pub mod config;
 pub mod http;
 pub mod metrics;
+pub mod quality;
 pub mod replay;
 pub mod run;
 pub mod simulator;

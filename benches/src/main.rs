@@ -7,6 +7,7 @@
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
 //! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`live`], [`udaf`], [`world`]: what this binary does when it is
 //!   started by itself.
+//! - [`quality`]: no race, but what the detectors find of what the simulator stages.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
 #![expect(clippy::print_stdout, reason = "its output is its report")]
@@ -20,6 +21,7 @@ mod hold;
 mod job;
 mod live;
 mod machine;
+mod quality;
 mod report;
 mod rib;
 mod stage;
@@ -71,6 +73,8 @@ enum Command {
     Rib,
     /// A million histograms into quantiles, by SQL
     Udaf,
+    /// Trials of every kind of incident, judged
+    Quality(quality::Quality),
     /// A contestant: counts the elements of a file with bgpkit-parser
     #[command(hide = true)]
     Bgpkit {
@@ -162,6 +166,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Messages { mix, folder } => return Ok(live::write(*mix, folder)?),
         Command::Histograms { folder } => return Ok(udaf::write(folder)?),
         Command::World { folder } => return Ok(world::write(folder)?),
+        Command::Quality(options) => return quality::run(options, cli.date.as_deref()),
         Command::All => "all",
         Command::Decode => "decode",
         Command::Replay => "replay",

@@ -14,12 +14,16 @@
 //! - [`vantage`]: what the collector hears of it; [`wire`]: as bytes.
 //! - [`rtt`]: what the probes measure. [`config`]: what the owner registered.
 //!
-//! Not simulated: traffic volumes, route servers, ROAs and ASPAs, iBGP, clocks that go wrong.
+//! Beside it stands a larger world for the quality of the detectors: [`internet`], some thousand
+//! ASes, and [`trial`], an incident of each kind on it with the label by which it is judged.
+//!
+//! Not simulated: traffic volumes, route servers, iBGP, clocks that go wrong; ROAs and ASPAs in a [`trial`] only.
 
 pub mod cast;
 pub mod config;
 pub mod geography;
 pub mod incidents;
+pub mod internet;
 pub mod offices;
 pub mod propagation;
 pub mod quiet;
@@ -29,6 +33,7 @@ pub mod scenario;
 pub mod story;
 pub mod timeline;
 pub mod topology;
+pub mod trial;
 pub mod vantage;
 pub mod wire;
 

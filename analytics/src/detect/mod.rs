@@ -68,6 +68,9 @@ pub struct DetectOptions {
     pub learning_secs: u32,
     /// ASes that scrub traffic for us: their routes are to be expected for a while.
     pub scrubbers: Vec<Asn>,
+    /// Terms that do not count: how the worth of a term is measured. No configuration says so.
+    #[serde(skip)]
+    pub without_terms: Vec<String>,
 }
 
 impl Default for DetectOptions {
@@ -77,6 +80,7 @@ impl Default for DetectOptions {
             score_min: None,
             learning_secs: 3_600,
             scrubbers: Vec::new(),
+            without_terms: Vec::new(),
         }
     }
 }
