@@ -157,8 +157,7 @@ fn trace(options: &Quality) -> Result<(), BenchError> {
                     println!("  {secs:>4} s {} {:?}", act.prefix, told.sources);
                 }
             }
-            let about =
-                |row: &&schemas::finding::Transition| plot.ground.all.covers(&row.finding.prefix);
+            let about = |row: &&schemas::finding::Transition| plot.ground.holds(row.finding.prefix);
             for row in verdicts.transitions.iter().filter(about) {
                 println!("{}", line(row));
             }
@@ -169,13 +168,14 @@ fn trace(options: &Quality) -> Result<(), BenchError> {
 
 fn line(row: &schemas::finding::Transition) -> String {
     let finding = &row.finding;
+    let prefix = finding.prefix.map_or_else(|| "-".to_owned(), |prefix| prefix.to_string());
     let mut text = format!(
         "    {} {} {} {:.1} {} by {:?}, {} witnesses: {}\n       ",
         row.time,
         row.phase.as_str(),
         finding.rule.as_str(),
         finding.score,
-        finding.prefix,
+        prefix,
         finding.culprit,
         finding.witnesses,
         finding.explanation

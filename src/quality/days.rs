@@ -59,7 +59,7 @@ impl Days {
         for rows in told.values().filter(|rows| is_loud(rows)) {
             let Some(last) = rows.last() else { continue };
             let plots = day.trial.plots.iter().zip(&day.happened);
-            let mut about = plots.filter(|(plot, _)| plot.ground.all.covers(&last.finding.prefix));
+            let mut about = plots.filter(|(plot, _)| plot.ground.holds(last.finding.prefix));
             let cause = about.next().and_then(|(_, happened)| *happened).unwrap_or("churn");
             let confidence = highest(rows);
             *days.alarms.entry(confidence).or_default() += 1;

@@ -42,7 +42,7 @@ pub fn judge(verdicts: &Verdicts, figures: &mut Figures) {
 fn is_about(plot: &Plot, rows: &[&Transition]) -> bool {
     rows.first().is_some_and(|row| {
         let finding = &row.finding;
-        let on_ground = plot.ground.all.covers(&finding.prefix);
+        let on_ground = plot.ground.holds(finding.prefix);
         on_ground || finding.connection_name.as_deref() == Some(plot.connection.as_str())
     })
 }

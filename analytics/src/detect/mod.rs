@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
-use schemas::finding::{Rule, Transition};
+use schemas::finding::{Rule, Term, Transition};
 use schemas::registry::{Owner, Registry, Relation, Touch};
 use schemas::tables::{Text, VisibilityRow};
 use schemas::time::Timestamp;
@@ -103,6 +103,13 @@ impl DetectOptions {
             Preset::Balanced => secs,
             Preset::Eager => secs / 2,
         }
+    }
+}
+
+impl DetectOptions {
+    /// Whether a term is part of its score.
+    fn counts(&self, term: &Term) -> bool {
+        !self.without_terms.iter().any(|name| name == term.name)
     }
 }
 

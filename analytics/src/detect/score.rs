@@ -88,7 +88,7 @@ pub(super) fn terms(
         });
     }
     terms.push(witnesses(crowd, is_early, verdict.witnesses_max, &terms));
-    terms.retain(|term| !facts.options.without_terms.iter().any(|name| name == term.name));
+    terms.retain(|term| facts.options.counts(term));
     terms
 }
 

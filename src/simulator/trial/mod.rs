@@ -72,6 +72,12 @@ impl Ground {
         }
     }
 
+    /// Whether a prefix lies on it.
+    #[must_use]
+    pub fn holds(&self, prefix: Option<Prefix>) -> bool {
+        prefix.is_some_and(|prefix| self.all.covers(&prefix))
+    }
+
     /// What is registered: a /20 or a /36.
     #[must_use]
     pub fn registered(&self) -> Prefix {

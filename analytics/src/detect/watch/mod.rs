@@ -290,7 +290,8 @@ impl Watch {
             lasting.gone = None;
             let told_at = lasting.seen.plus_secs(facts.options.hold_secs(hold_secs));
             if told_at <= now || conditions.is_open(&claim.key) {
-                let claim = Claim { since: lasting.since, ..claim };
+                let mut claim = Claim { since: lasting.since, ..claim };
+                claim.terms.retain(|term| facts.options.counts(term));
                 let score_min = facts.options.score_min();
                 transitions.extend(conditions.hold(claim, at, registry, score_min));
             } else {
