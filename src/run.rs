@@ -198,6 +198,7 @@ async fn serve(
         inputs: std::mem::take(&mut sources.inputs),
         commit_secs: config.lake.commit_secs,
         is_final: request.until_done,
+        progress_timeout_secs: config.latency.progress_timeout_secs,
         heartbeat,
     };
     let live = Live::start(options, writer, &recovered, now)?;

@@ -7,8 +7,8 @@ use schemas::bgp::PeerHeader;
 use schemas::connection::{Connection, RegisteredPrefix};
 use schemas::registry::Registry;
 use schemas::tables::{
-    ConnectionRow, FeedGapRow, LatencyRow, LedgerRow, RibRow, RouteUpdateRow, SessionRow, Text,
-    VisibilityRow,
+    ConnectionRow, FeedGapRow, LatencyRow, LatencySeries, LedgerRow, RibRow, RouteUpdateRow,
+    SessionRow, Text, VisibilityRow,
 };
 use schemas::time::Timestamp;
 
@@ -106,27 +106,23 @@ pub(crate) fn latency(
     let Context { geo, expected } = context;
     let connection = registry.connection(closed.series.connection)?;
     let texts = texts.get(closed.series.connection as usize)?;
-    let window_secs = closed.secs();
     let quality = closed.summary.quality();
     let Summary { figures: sums, percentiles: figures, hist_bucket, hist_count, exact } =
         closed.summary;
-    let prefix = closed.series.prefix;
+    let series = LatencySeries {
+        tenant: texts.tenant.clone(),
+        connection: texts.name.clone(),
+        prefix: closed.series.prefix,
+        source: closed.source,
+    };
     let interval = |interval: Option<(u32, u32)>| (interval.map(|i| i.0), interval.map(|i| i.1));
     let (p50_low_us, p50_high_us) = interval(figures.and_then(|f| f.p50_interval));
     let (p95_low_us, p95_high_us) = interval(figures.and_then(|f| f.p95_interval));
     Some(LatencyRow {
-        window_start: closed.window.start,
-        window_secs,
-        tenant: texts.tenant.clone(),
-        connection: texts.name.clone(),
         partner_asn: connection.partner.as_ref().and_then(|partner| partner.asn),
         country: texts.country.clone(),
         region: texts.region.clone(),
         site: texts.site.clone(),
-        prefix,
-        prefix_first: prefix.first_octets(),
-        prefix_last: prefix.last_octets(),
-        source: closed.source,
         statistic: closed.series.statistic.as_str(),
         samples: sums.samples,
         lost: sums.lost,
@@ -146,10 +142,6 @@ pub(crate) fn latency(
         quality,
         baseline_p50_us: expected.map(|expected| expected.p50_us),
         baseline_p95_us: expected.and_then(|expected| expected.p95_us),
-        route_epoch: None,
-        route_role: None,
-        as_hops: None,
-        ingress_edge: None,
         geo_country: geo.and_then(|geo| geo.country.clone()),
         geo_subdivision: geo.and_then(|geo| geo.subdivision.clone()),
         geo_asn: geo.and_then(|geo| geo.asn),
@@ -159,6 +151,7 @@ pub(crate) fn latency(
         hist_bucket,
         hist_count,
         revision: closed.revision,
+        ..LatencyRow::silent(closed.window, series)
     })
 }
 

@@ -252,7 +252,7 @@ impl Shard {
             Control::Commit => self.tell_limits(),
             Control::Stale { collector, event_time: _ } => self.rib.stale_all(collector),
             Control::Tick { inputs, until } => {
-                self.write_rib(log_time);
+                self.hourly(log_time);
                 self.windows.passed(inputs, *until, log_time, &mut self.closed);
                 self.write_windows();
             }
@@ -296,6 +296,7 @@ impl Shard {
         self.windows.restart(latency, &mut self.closed);
         self.write_windows();
         self.geo = self.reference.geo.enrich(registry);
+        self.tell_damaged(log_time);
         let before = self.registry.replace(Arc::clone(registry));
         self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
         if let Some(before) = before.filter(|before| before.connections() != registry.connections())
@@ -355,6 +356,16 @@ impl Shard {
         }
     }
 
+    /// Prefixes that a damaged database could not place, as a row of `ledger`.
+    fn tell_damaged(&mut self, log_time: Timestamp) {
+        if let Some((count, reason)) = self.geo.damaged.as_ref().filter(|_| self.partition == 0) {
+            self.rows.ledger.push(LedgerRow {
+                reasons: vec![format!("damaged={count}").into(), reason.as_str().into()],
+                ..rows::ledger(&"geoip".into(), &Account::default(), log_time)
+            });
+        }
+    }
+
     /// A session went down: its routes go with it, as withdrawals that nobody sent.
     fn peer_change(&mut self, told: &PeerChange<'_>, log_time: Timestamp, is_backfill: bool) {
         let Some(registry) = self.registry.clone() else { return };
@@ -395,11 +406,11 @@ impl Shard {
         }
     }
 
-    /// Writes what is held, if a full hour has passed.
-    fn write_rib(&mut self, log_time: Timestamp) {
-        let (Some(hour), Some(registry)) = (self.hours.passed(log_time), &self.registry) else {
-            return;
-        };
+    /// Writes what is held and forgets what is old, if a full hour has passed.
+    fn hourly(&mut self, log_time: Timestamp) {
+        let Some(hour) = self.hours.passed(log_time) else { return };
+        self.usual.forget(hour);
+        let Some(registry) = &self.registry else { return };
         let shard = (self.partition, self.partitions);
         self.rows.rib.extend(snapshot::rows(&self.rib, registry, shard, hour));
     }

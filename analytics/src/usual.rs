@@ -1,5 +1,7 @@
 //! What is usual: the baselines of a shard, asked and taught by its closed windows.
 
+use schemas::time::Timestamp;
+
 use crate::latency::baseline::{Baselines, Expected, SeriesName};
 use crate::latency::window::{LatencyOptions, LatencyWindow, WINDOW_SECS};
 use crate::rows::ConnectionTexts;
@@ -43,6 +45,11 @@ impl Usual {
             self.baselines.learn(&series, start, figures.p50, figures.p95, samples);
         }
         expected
+    }
+
+    /// An hour of log time has passed: series that were not heard for two weeks go.
+    pub(crate) fn forget(&mut self, hour: Timestamp) {
+        self.baselines.forget(hour);
     }
 
     /// Minutes that were not learnt since the last time, because there were too many series.

@@ -15,8 +15,8 @@ use analytics::lake::layout::INTERNAL;
 use analytics::latency::histogram::Counts;
 use peerscope::simulator::random::Random;
 use schemas::bgp::Prefix;
-use schemas::tables::{self, LatencyRow};
-use schemas::time::Timestamp;
+use schemas::tables::{self, LatencyRow, LatencySeries};
+use schemas::time::{TimeWindow, Timestamp};
 
 use crate::contest::{BenchError, Row, Section, Truth, race, write_input};
 use crate::job::{Job, Programs};
@@ -155,51 +155,19 @@ fn put(folder: &Path, lake: &str, file: u32, rows: &mut [LatencyRow]) -> io::Res
 
 fn row(prefix: u32, minute: u32, hist_bucket: Vec<u32>, hist_count: Vec<u32>) -> LatencyRow {
     let prefix = Prefix::v4_word(0x0a00_0000 + (prefix << 8), 24);
-    LatencyRow {
-        window_start: Timestamp::from_secs(1_767_225_600 + 60 * i64::from(minute)),
-        window_secs: 60,
+    let start = Timestamp::from_secs(1_767_225_600 + 60 * i64::from(minute));
+    let series = LatencySeries {
         tenant: "default".into(),
         connection: "bench".into(),
-        partner_asn: None,
-        country: None,
-        region: None,
-        site: None,
         prefix,
-        prefix_first: prefix.first_octets(),
-        prefix_last: prefix.last_octets(),
         source: "probe".into(),
-        statistic: "sample",
+    };
+    LatencyRow {
         samples: SAMPLES,
-        lost: 0,
-        rtt_min_us: None,
-        rtt_p50_us: None,
-        rtt_p90_us: None,
-        rtt_p95_us: None,
-        rtt_p99_us: None,
-        rtt_max_us: None,
-        rtt_mean_us: None,
-        jitter_us: None,
-        p50_low_us: None,
-        p50_high_us: None,
-        p95_low_us: None,
-        p95_high_us: None,
-        exact: true,
         quality: "low_n:p99",
-        baseline_p50_us: None,
-        baseline_p95_us: None,
-        route_epoch: None,
-        route_role: None,
-        as_hops: None,
-        ingress_edge: None,
-        geo_country: None,
-        geo_subdivision: None,
-        geo_asn: None,
-        edge_nearest: None,
-        edge_distance_km: None,
-        geo_mismatch: None,
         hist_bucket,
         hist_count,
-        revision: 0,
+        ..LatencyRow::silent(TimeWindow::containing(start, 60), series)
     }
 }
 

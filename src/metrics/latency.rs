@@ -157,6 +157,9 @@ fn secs(us: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use schemas::tables::LatencySeries;
+    use schemas::time::TimeWindow;
+
     use super::*;
 
     /// A window of a connection at this minute: samples of one millisecond each step from 1 ms.
@@ -166,20 +169,14 @@ mod tests {
             let rank = (q * f64::from(samples)).ceil() as usize;
             all.get(rank.saturating_sub(1)).copied()
         };
-        LatencyRow {
-            window_start: Timestamp::from_secs(minute * 60),
-            window_secs: 60,
+        let series = LatencySeries {
             tenant: tenant.into(),
             connection: connection.into(),
-            partner_asn: None,
-            country: None,
-            region: None,
-            site: None,
             prefix: "192.0.2.0/24".parse().unwrap(),
-            prefix_first: [0; 16],
-            prefix_last: [0; 16],
             source: "p".into(),
-            statistic: "sample",
+        };
+        let window = TimeWindow::containing(Timestamp::from_secs(minute * 60), 60);
+        LatencyRow {
             samples,
             lost: 1,
             rtt_min_us: at(0.0),
@@ -188,29 +185,10 @@ mod tests {
             rtt_p95_us: at(0.95),
             rtt_p99_us: at(0.99),
             rtt_max_us: at(1.0),
-            rtt_mean_us: None,
-            jitter_us: None,
-            p50_low_us: None,
-            p50_high_us: None,
-            p95_low_us: None,
-            p95_high_us: None,
-            exact: true,
             quality: "ok",
-            baseline_p50_us: None,
-            baseline_p95_us: None,
-            route_epoch: None,
-            route_role: None,
-            as_hops: None,
-            ingress_edge: None,
-            geo_country: None,
-            geo_subdivision: None,
-            geo_asn: None,
-            edge_nearest: None,
-            edge_distance_km: None,
-            geo_mismatch: None,
             hist_count: vec![1; all.len()],
             hist_bucket: all,
-            revision: 0,
+            ..LatencyRow::silent(window, series)
         }
     }
 

@@ -6,8 +6,8 @@
 //! it. Hours are of event time, in UTC.
 //!
 //! An hour is kept as the multiset of its at most 60 values in HdrHistogram slots, [packed](pack):
-//! nothing but the position within a slot is lost. A baseline is therefore within 0.4 % of the nearest
-//! rank over the minutes themselves, its deviation within 0.8 % of the baseline
+//! nothing but the position within a slot is lost. A baseline is therefore within 0.4 % of the median
+//! of the minutes themselves (of an even number the mean of the two in the middle), its deviation within 0.8 % of the baseline
 //! (`docs/decisions/0015-baselines.md` has the bytes a series).
 //!
 //! - A minute counts for the median from one sample on, for the 95th percentile from 20 on.
@@ -266,18 +266,28 @@ impl Series {
     }
 }
 
-/// The nearest-rank median and median absolute deviation; none of too few.
+/// The median and the median absolute deviation; none of too few.
 fn median_and_deviation(slots: &[u16]) -> Option<(u32, u32)> {
     if slots.len() < MINUTES_MIN {
         return None;
     }
     let mut values: Vec<u32> = slots.iter().map(|slot| middle(*slot)).collect();
-    let rank = values.len().div_ceil(2) - 1;
-    let median = *values.select_nth_unstable(rank).1;
+    let median = median_of(&mut values)?;
     for value in &mut values {
         *value = value.abs_diff(median);
     }
-    Some((median, *values.select_nth_unstable(rank).1))
+    Some((median, median_of(&mut values)?))
+}
+
+/// The middle value; of an even number the mean of the two in the middle, rounded down.
+pub(crate) fn median_of(values: &mut [u32]) -> Option<u32> {
+    if values.is_empty() {
+        return None;
+    }
+    let is_even = values.len().is_multiple_of(2);
+    let (below, middle, _) = values.select_nth_unstable(values.len() / 2);
+    let lower = below.iter().max().filter(|_| is_even).copied();
+    Some(u32::midpoint(lower.unwrap_or(*middle), *middle))
 }
 
 /// The middle of a slot: within 0.4 % of whatever fell into it.

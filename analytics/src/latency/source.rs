@@ -55,6 +55,13 @@ enum KeptSamples {
     Merged(BTreeMap<u32, Merged>),
 }
 
+impl Kept {
+    /// Bytes of its samples, those that wait to be told too.
+    fn bytes(&self) -> usize {
+        self.samples.bytes() + self.late.len() * size_of::<Entry>()
+    }
+}
+
 impl KeptSamples {
     fn bytes(&self) -> usize {
         match self {
@@ -160,6 +167,7 @@ impl Source {
         if self.next_start.is_some_and(|next| start < next) {
             let kept = self.kept.get_mut(&start)?;
             kept.late.push(entry);
+            self.kept_bytes += size_of::<Entry>();
             let newest = self.next_start.unwrap_or(end);
             let due = *kept.due.get_or_insert(newest.plus_secs(REVISION_SECS));
             return Some(Added::Revised(due));
@@ -205,6 +213,7 @@ impl Source {
         let until = reached.plus_secs(-i64::from(sink.options.lateness_secs));
         self.close_until(until, is_heard, false, sink);
         self.revise(reached, sink);
+        self.shrink(sink);
         let kept_for = i64::from(sink.options.revision_secs);
         let is_final =
             |start: Timestamp| start.plus_secs(i64::from(WINDOW_SECS) + kept_for) <= reached;
@@ -304,6 +313,17 @@ impl Source {
         self.kept_bytes += samples.bytes();
         let (late, revisions) = (Vec::new(), HashMap::new());
         self.kept.insert(start, Kept { samples, late, due: None, revisions });
+        self.shrink(sink);
+    }
+
+    /// Whether more samples are kept than may be.
+    pub(super) fn is_full(&self, options: &LatencyOptions) -> bool {
+        self.kept_bytes as u64 > options.late_bytes_max
+    }
+
+    /// Makes histograms of the oldest windows while their samples are too many. Late samples that wait
+    /// and still do not fit are told now.
+    fn shrink(&mut self, sink: &mut Sink<'_>) {
         let bytes_max = usize::try_from(sink.options.late_bytes_max).unwrap_or(usize::MAX);
         for kept in self.kept.values_mut() {
             if self.kept_bytes <= bytes_max {
@@ -313,6 +333,14 @@ impl Source {
             if let KeptSamples::All(entries) = &kept.samples {
                 kept.samples = KeptSamples::Merged(merged_of(entries, sink.summariser));
             }
+        }
+        let waiting = self.kept.iter().filter(|(_, kept)| !kept.late.is_empty());
+        let waiting: Vec<Timestamp> = waiting.map(|(start, _)| *start).collect();
+        for start in waiting {
+            if self.kept_bytes <= bytes_max {
+                return;
+            }
+            self.revise_at(start, sink);
         }
     }
 
@@ -325,10 +353,14 @@ impl Source {
             .map(|(start, _)| *start)
             .collect();
         for start in due {
-            if let Some(mut kept) = self.kept.remove(&start) {
-                self.revise_window(start, &mut kept, sink);
-                self.kept.insert(start, kept);
-            }
+            self.revise_at(start, sink);
+        }
+    }
+
+    fn revise_at(&mut self, start: Timestamp, sink: &mut Sink<'_>) {
+        if let Some(mut kept) = self.kept.remove(&start) {
+            self.revise_window(start, &mut kept, sink);
+            self.kept.insert(start, kept);
         }
     }
 
@@ -336,16 +368,17 @@ impl Source {
         kept.due = None;
         let mut late = std::mem::take(&mut kept.late);
         late.sort_unstable();
+        let late_bytes = late.len() * size_of::<Entry>();
         let window = TimeWindow::containing(start, WINDOW_SECS);
         let mut changed: Vec<u32> = late.iter().map(|entry| entry.series).collect();
         changed.dedup();
         match &mut kept.samples {
             KeptSamples::All(entries) => {
-                self.kept_bytes += late.len() * size_of::<Entry>();
                 entries.extend(late);
                 order(entries, self.series.len());
             }
             KeptSamples::Merged(merged) => {
+                self.kept_bytes -= late_bytes;
                 for (series, more) in merged_of(&late, sink.summariser) {
                     merged.entry(series).or_default().merge(&more);
                 }
@@ -373,7 +406,7 @@ impl Source {
         if !kept.late.is_empty() {
             self.revise_window(start, &mut kept, sink);
         }
-        self.kept_bytes = self.kept_bytes.saturating_sub(kept.samples.bytes());
+        self.kept_bytes = self.kept_bytes.saturating_sub(kept.bytes());
         let merged = match kept.samples {
             KeptSamples::All(entries) => merged_of(&entries, sink.summariser),
             KeptSamples::Merged(merged) => merged,

@@ -186,7 +186,11 @@ impl Windows {
                 Some(Added::Opened(end)) => {
                     self.next_due = self.next_due.min(end.plus_secs(lateness));
                 }
-                Some(Added::Revised(due)) => self.next_due = self.next_due.min(due),
+                Some(Added::Revised(due)) => {
+                    let is_full = source.is_full(&self.options);
+                    let due = if is_full { Timestamp::MIN } else { due };
+                    self.next_due = self.next_due.min(due);
+                }
                 Some(Added::Counted) => {}
                 None => self.late += 1,
             }

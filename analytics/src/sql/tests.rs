@@ -7,8 +7,10 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::Result;
 use datafusion::physical_plan::displayable;
 use parquet::arrow::ArrowWriter;
-use schemas::tables::{self, EvidenceRow, FindingRow, LatencyRow, LedgerRow, Row, Table};
-use schemas::time::Timestamp;
+use schemas::tables::{
+    self, EvidenceRow, FindingRow, LatencyRow, LatencySeries, LedgerRow, Row, Table,
+};
+use schemas::time::{TimeWindow, Timestamp};
 
 use super::views::{self, Engine};
 use super::{Lake, LakeRoot, OpenError, Options};
@@ -23,51 +25,18 @@ fn window(tenant: &str, connection: &str, minute: i64, rtts: &[u32]) -> LatencyR
     let mut counts = Counts::default();
     rtts.iter().for_each(|rtt| counts.add(*rtt, 1));
     let (hist_bucket, hist_count): (Vec<u32>, Vec<u64>) = counts.iter().unzip();
-    LatencyRow {
-        window_start: at(minute),
-        window_secs: 60,
+    let series = LatencySeries {
         tenant: tenant.into(),
         connection: connection.into(),
-        partner_asn: None,
-        country: None,
-        region: None,
-        site: None,
         prefix: "192.0.2.0/24".parse().unwrap(),
-        prefix_first: [0; 16],
-        prefix_last: [255; 16],
         source: "probe".into(),
-        statistic: "sample",
+    };
+    LatencyRow {
         samples: rtts.len() as u32,
-        lost: 0,
-        rtt_min_us: None,
-        rtt_p50_us: None,
-        rtt_p90_us: None,
-        rtt_p95_us: None,
-        rtt_p99_us: None,
-        rtt_max_us: None,
-        rtt_mean_us: None,
-        jitter_us: None,
-        p50_low_us: None,
-        p50_high_us: None,
-        p95_low_us: None,
-        p95_high_us: None,
-        exact: true,
         quality: "ok",
-        baseline_p50_us: None,
-        baseline_p95_us: None,
-        route_epoch: None,
-        route_role: None,
-        as_hops: None,
-        ingress_edge: None,
-        geo_country: None,
-        geo_subdivision: None,
-        geo_asn: None,
-        edge_nearest: None,
-        edge_distance_km: None,
-        geo_mismatch: None,
         hist_bucket,
         hist_count: hist_count.into_iter().map(|count| count as u32).collect(),
-        revision: 0,
+        ..LatencyRow::silent(TimeWindow::containing(at(minute), 60), series)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::LiveIntake;
 use super::gaps::{Gaps, Heard, tell};
-use super::progress::{Passed, Reached};
+use super::progress::{Passed, Reached, Stall, Stalled};
 use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
 use super::stream::append;
 use super::stream::{Format, Session, Step, address_of};
@@ -24,6 +24,8 @@ const AWAY_MAX: usize = 1_024;
 /// What a followed folder says of a file that was read to its end.
 const END: &str = "end";
 
+/// Who is silent where an input as a whole makes no progress.
+const STALLED: &str = "input";
 /// Problems of one input told in words.
 const PROBLEMS_MAX: usize = 20;
 
@@ -47,6 +49,7 @@ pub(super) struct Input {
     behind: Option<Timestamp>,
     /// Event time that messages of samples have passed.
     passed: Passed,
+    stall: Stall,
     /// Who waits until the samples that were taken are durable.
     answers: Vec<(oneshot::Sender<Account>, Account)>,
     account: Account,
@@ -128,17 +131,24 @@ impl Inputs {
         }
     }
 
-    /// Inputs with the event time that they have passed: "now" for most.
-    pub(super) fn progress(&mut self, now: Timestamp) -> BTreeMap<Timestamp, Vec<u32>> {
+    /// Inputs with the event time that they have passed: "now" for most. One that stands still is told
+    /// as a gap.
+    pub(super) fn progress(
+        &mut self,
+        now: Timestamp,
+        timeout_secs: i64,
+        intake: &mut LiveIntake,
+    ) -> Result<BTreeMap<Timestamp, Vec<u32>>, LogError> {
         let mut by_time: BTreeMap<Timestamp, Vec<u32>> = BTreeMap::new();
         by_time.entry(now).or_default();
         for input in &mut self.0 {
             input.settings.counts.publish(&input.total, &input.account);
-            if let Some(until) = input.passed(now) {
+            if let Some(until) = input.passed(now, timeout_secs) {
                 by_time.entry(until).or_default().push(input.number());
             }
+            input.tell_stall(now, timeout_secs, intake)?;
         }
-        by_time
+        Ok(by_time)
     }
 
     /// What was taken is durable: whoever waited for that is told.
@@ -206,6 +216,7 @@ impl Input {
             heard: Timestamp::MIN,
             behind: None,
             passed: Passed::default(),
+            stall: Stall::default(),
             answers: Vec::new(),
             account: Account::default(),
             total: Account::default(),
@@ -329,11 +340,34 @@ impl Input {
     }
 
     /// Event time that the input has passed, if it is known.
-    fn passed(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn passed(&mut self, now: Timestamp, timeout_secs: i64) -> Option<Timestamp> {
         if matches!(self.settings.format, Format::RttMessages) {
-            self.passed.at(self.streams.values().map(|stream| stream.reached), now)
+            let streams = self.streams.values().map(|stream| stream.reached);
+            self.passed.at(streams, now, timeout_secs)
         } else {
             Some(self.behind.map_or(now, |behind| behind.min(now)))
+        }
+    }
+
+    /// A gap begins where the input makes no progress for too long, and ends with the next one.
+    fn tell_stall(
+        &mut self,
+        now: Timestamp,
+        timeout_secs: i64,
+        intake: &mut LiveIntake,
+    ) -> Result<(), LogError> {
+        let reached = match self.settings.format {
+            Format::RttMessages => self.passed.reached(),
+            _ => Some(self.behind.map_or(now, |behind| behind.min(now))),
+        };
+        let heard = Heard { source: &self.settings.name, collector: None, now };
+        match self.stall.at(reached, now, timeout_secs) {
+            Some(Stalled::Began(since)) => {
+                let reason = "no progress; windows close without it";
+                self.gaps.begin(STALLED, since, reason, &heard, intake)
+            }
+            Some(Stalled::Ended) => self.gaps.end(STALLED, &heard, intake),
+            None => Ok(()),
         }
     }
 

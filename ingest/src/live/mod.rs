@@ -60,6 +60,8 @@ pub struct LiveOptions {
     pub commit_secs: u32,
     /// Whether the inputs end for good when they end: then everything in them has passed.
     pub is_final: bool,
+    /// An input without progress for this long is passed over: `[latency] progress_timeout_secs`.
+    pub progress_timeout_secs: u32,
     /// Where the second of log time of the last append is noted, for whoever asks if we live.
     pub heartbeat: Arc<Counter>,
 }
@@ -83,6 +85,7 @@ pub struct Live<C> {
     writer: EmbeddedWriter,
     commit_secs: u32,
     is_final: bool,
+    progress_timeout_secs: i64,
     heartbeat: Arc<Counter>,
     now: Timestamp,
     /// Second of the last tick.
@@ -105,8 +108,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
         recovered: &Recovered,
         clock: C,
     ) -> Result<Self, LogError> {
-        let LiveOptions { registry, settings, keep, inputs, commit_secs, is_final, heartbeat } =
-            options;
+        let LiveOptions { registry, settings, keep, inputs, .. } = options;
+        let (commit_secs, is_final) = (options.commit_secs, options.is_final);
         let now = clock().max(recovered.log_time.unwrap_or(Timestamp::MIN));
         let (registry, is_new) = versioned(&registry, &settings, recovered);
         let batcher = Batcher::new(&recovered.next_offsets, true, Collected::default());
@@ -117,7 +120,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
             writer,
             commit_secs: commit_secs.max(1),
             is_final,
-            heartbeat,
+            progress_timeout_secs: options.progress_timeout_secs.into(),
+            heartbeat: options.heartbeat,
             now,
             second: now.secs(),
             committed: now,
@@ -208,7 +212,8 @@ impl<C: Fn() -> Timestamp> Live<C> {
 
     fn pass(&mut self) -> Result<(), LogError> {
         let until = Timestamp(self.now.secs() * MICROS_PER_SEC);
-        for (until, inputs) in self.inputs.progress(until) {
+        let timeout_secs = self.progress_timeout_secs;
+        for (until, inputs) in self.inputs.progress(until, timeout_secs, &mut self.intake)? {
             let inputs = &inputs;
             self.intake
                 .batcher

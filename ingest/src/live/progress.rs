@@ -5,9 +5,6 @@ use schemas::time::Timestamp;
 
 use crate::source::counter::Counter;
 
-/// An input that should tell how far it is and does not for this long is passed over.
-const PROGRESS_TIMEOUT_SECS: i64 = 300;
-
 /// What became of what an input told since the start, for other threads to read.
 #[derive(Debug, Default)]
 pub struct InputCounts {
@@ -57,10 +54,12 @@ impl Default for Passed {
 
 impl Passed {
     /// What is passed now, if anything is, by where its streams are. None of them: nobody was found yet.
+    /// Without progress for longer than the timeout it is passed over: then that is "now".
     pub(super) fn at(
         &mut self,
         streams: impl Iterator<Item = Reached>,
         now: Timestamp,
+        timeout_secs: i64,
     ) -> Option<Timestamp> {
         let moved = *self.moved.get_or_insert(now);
         let slowest = streams
@@ -74,10 +73,55 @@ impl Passed {
         if slowest > self.until {
             self.until = slowest;
             self.moved = Some(now);
-        } else if now.secs_since(moved) > PROGRESS_TIMEOUT_SECS {
+        } else if now.secs_since(moved) > timeout_secs {
             return Some(now);
         }
+        self.reached()
+    }
+
+    /// What was really passed.
+    pub(super) fn reached(&self) -> Option<Timestamp> {
         (self.until > Timestamp::MIN).then_some(self.until)
+    }
+}
+
+/// What [`Stall`] has noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stalled {
+    /// There was no progress for too long, since then: windows close without the input.
+    Began(Timestamp),
+    /// There is progress again.
+    Ended,
+}
+
+/// Notices an input that makes no progress.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    /// Where it was, and since when.
+    last: Option<(Option<Timestamp>, Timestamp)>,
+    is_told: bool,
+}
+
+impl Stall {
+    /// Where an input really is now; says once that it stands still, and once that it goes on.
+    pub(super) fn at(
+        &mut self,
+        reached: Option<Timestamp>,
+        now: Timestamp,
+        timeout_secs: i64,
+    ) -> Option<Stalled> {
+        let is_at_now = reached.is_some_and(|reached| reached >= now);
+        match self.last {
+            Some((before, since)) if before == reached && !is_at_now => {
+                let is_over = now.secs_since(since) > timeout_secs && !self.is_told;
+                self.is_told |= is_over;
+                is_over.then_some(Stalled::Began(since))
+            }
+            _ => {
+                self.last = Some((reached, now));
+                std::mem::take(&mut self.is_told).then_some(Stalled::Ended)
+            }
+        }
     }
 }
 
@@ -86,7 +130,9 @@ mod tests {
     use super::*;
 
     fn at(passed: &mut Passed, streams: &[Reached], secs: i64) -> Option<i64> {
-        passed.at(streams.iter().copied(), Timestamp::from_secs(secs)).map(|until| until.secs())
+        passed
+            .at(streams.iter().copied(), Timestamp::from_secs(secs), 300)
+            .map(|until| until.secs())
     }
 
     /// After a restart a topic of two partitions has a backlog: nothing passes before both were heard,
@@ -102,5 +148,22 @@ mod tests {
         assert_eq!(at(&mut passed, &[time(2000), Reached::Now], 1004), Some(1004), "no future");
         assert_eq!(at(&mut passed, &[time(1), Reached::Now], 1005), Some(1004), "never back");
         assert_eq!(at(&mut passed, &[time(1)], 1305), Some(1305), "nobody is held for ever");
+        assert_eq!(passed.reached(), Some(Timestamp::from_secs(1004)), "where it really is");
+    }
+
+    #[test]
+    fn an_input_that_stands_still_is_told_once_and_once_when_it_goes_on() {
+        let secs = Timestamp::from_secs;
+        let mut stall = Stall::default();
+        let mut at = |reached, now| stall.at(reached, secs(now), 300);
+        assert_eq!(at(Some(secs(1000)), 1000), None, "it is at now");
+        assert_eq!(at(Some(secs(1400)), 1400), None, "and stays there, however long");
+        assert_eq!(at(Some(secs(1390)), 1500), None, "a backlog");
+        assert_eq!(at(Some(secs(1390)), 1800), None, "300 s are allowed");
+        assert_eq!(at(Some(secs(1390)), 1801), Some(Stalled::Began(secs(1500))));
+        assert_eq!(at(Some(secs(1390)), 1900), None, "told already");
+        assert_eq!(at(Some(secs(1391)), 1901), Some(Stalled::Ended));
+        assert_eq!(at(None, 2000), None, "a topic that nobody found");
+        assert_eq!(at(None, 2301), Some(Stalled::Began(secs(2000))));
     }
 }

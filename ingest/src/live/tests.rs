@@ -59,6 +59,7 @@ fn hear_as(format: Format, folder: &Path, prefix: &str, secs: i64, words: Vec<(u
         inputs: vec![input(format)],
         commit_secs: 1,
         is_final: true,
+        progress_timeout_secs: 300,
         heartbeat: Arc::default(),
     };
     let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));

@@ -2,7 +2,76 @@
 
 use super::{Text, table};
 use crate::bgp::{Asn, Prefix};
-use crate::time::Timestamp;
+use crate::time::{TimeWindow, Timestamp};
+
+/// What every row of `latency` is of.
+#[derive(Clone, Debug)]
+pub struct LatencySeries {
+    /// Tenant of the connection.
+    pub tenant: Text,
+    /// Logical name of the connection.
+    pub connection: Text,
+    /// Registered prefix.
+    pub prefix: Prefix,
+    /// Who measured.
+    pub source: Text,
+}
+
+impl LatencyRow {
+    /// The row of a window without an answer, of which nothing else is known: what is known is put over
+    /// it.
+    #[must_use]
+    pub fn silent(window: TimeWindow, series: LatencySeries) -> Self {
+        let LatencySeries { tenant, connection, prefix, source } = series;
+        let secs = window.end.secs_since(window.start);
+        Self {
+            window_start: window.start,
+            window_secs: u32::try_from(secs).unwrap_or(u32::MAX),
+            tenant,
+            connection,
+            partner_asn: None,
+            country: None,
+            region: None,
+            site: None,
+            prefix,
+            prefix_first: prefix.first_octets(),
+            prefix_last: prefix.last_octets(),
+            source,
+            statistic: "sample",
+            samples: 0,
+            lost: 0,
+            rtt_min_us: None,
+            rtt_p50_us: None,
+            rtt_p90_us: None,
+            rtt_p95_us: None,
+            rtt_p99_us: None,
+            rtt_max_us: None,
+            rtt_mean_us: None,
+            jitter_us: None,
+            p50_low_us: None,
+            p50_high_us: None,
+            p95_low_us: None,
+            p95_high_us: None,
+            exact: true,
+            quality: "silent",
+            baseline_p50_us: None,
+            baseline_p95_us: None,
+            route_epoch: None,
+            route_role: None,
+            as_hops: None,
+            ingress_edge: None,
+            geo_country: None,
+            geo_subdivision: None,
+            geo_asn: None,
+            edge_nearest: None,
+            edge_distance_km: None,
+            geo_mismatch: None,
+            hist_bucket: Vec::new(),
+            hist_count: Vec::new(),
+            revision: 0,
+        }
+    }
+}
 
 table! {
     /// One prefix of one connection and source in one closed window.

@@ -28,7 +28,7 @@ pub use cell::{Cell, Text};
 pub use connections::{ConnectionRow, ConnectionStateRow};
 pub use evidence::EvidenceRow;
 pub use findings::FindingRow;
-pub use latency::LatencyRow;
+pub use latency::{LatencyRow, LatencySeries};
 pub use ledger::LedgerRow;
 pub use marks::MarkRow;
 pub use notices::{AlertDeliveryRow, FeedGapRow, PrefixEventRow, SilenceRow};

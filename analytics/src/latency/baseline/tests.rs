@@ -23,12 +23,14 @@ fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
 }
 
-/// Nearest-rank median and median absolute deviation of the minutes themselves.
+/// Median and median absolute deviation of the minutes themselves; of an even number the mean of the two
+/// in the middle.
 fn exact(values: &[u32]) -> (u32, u32) {
     let median = |values: &[u32]| {
         let mut values = values.to_vec();
         values.sort_unstable();
-        values[values.len().div_ceil(2) - 1]
+        let upper = values[values.len() / 2];
+        if values.len() % 2 == 1 { upper } else { (values[values.len() / 2 - 1] + upper) / 2 }
     };
     let middle = median(values);
     let deviations: Vec<u32> = values.iter().map(|value| value.abs_diff(middle)).collect();
@@ -59,8 +61,8 @@ fn an_hour_is_compared_with_the_same_hour_of_the_two_weeks_before() {
     };
     assert_eq!(learn_hour(WEEK, 220), Some(Expected { p95_us: Some(400), ..known(200, 1) }));
     let both = learn_hour(2 * WEEK, 250).unwrap();
-    assert_eq!((both.p50_us, both.p50_mad_us, both.hours), (200, 0, 2), "nearest rank of 120");
-    assert_eq!(learn_hour(3 * WEEK, 200).unwrap().p50_us, 220, "the first week is too old");
+    assert_eq!((both.p50_us, both.p50_mad_us, both.hours), (210, 10, 2), "between 200 and 220");
+    assert_eq!(learn_hour(3 * WEEK, 200).unwrap().p50_us, 235, "the first week is too old");
     assert_eq!(baselines.expected(&series, at(6 * WEEK)), None, "nothing in two weeks");
     assert_eq!(baselines.expected(&name("b"), at(WEEK)), None, "nobody has heard of it");
 }

@@ -169,6 +169,27 @@ fn beyond_the_bytes_for_late_samples_the_histogram_takes_over_and_says_so() {
     assert!((20_000..=20_160).contains(&p50), "{p50} is within a bucket of the exact one");
 }
 
+/// Three samples fit, waiting ones too: the fourth makes a histogram of its window, and what then still
+/// waits is told at once instead of a minute later.
+#[test]
+fn late_samples_that_wait_count_for_the_bytes_too() {
+    let options = LatencyOptions { late_bytes_max: 3 * 12, ..LatencyOptions::default() };
+    let mut windows = Windows::new(options);
+    let late = |windows: &mut Windows| {
+        feed_from(windows, true, 0, Timestamp::from_secs(5), Some(20_000));
+    };
+    (0..2).for_each(|_| late(&mut windows));
+    assert_eq!(passed(&mut windows, 90), [(0, 2, 0, 0)]);
+    late(&mut windows);
+    assert!(passed(&mut windows, 91).is_empty(), "it waits for its minute");
+    (0..4).for_each(|_| late(&mut windows));
+    // Nothing is due before the revision at 120 s, but there is no room for five.
+    let (mut closed, at) = (Vec::new(), Timestamp::from_secs(119));
+    windows.passed(&[0], at, at, &mut closed);
+    assert_eq!(rows(&closed, WINDOW_SECS), [(0, 7, 0, 1)]);
+    assert!(!closed[0].summary.exact);
+}
+
 #[test]
 fn series_are_bounded_and_the_rest_is_counted() {
     let options = LatencyOptions { series_max: 0, ..LatencyOptions::default() };
