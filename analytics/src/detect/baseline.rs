@@ -186,6 +186,11 @@ impl Baseline {
         self.seeded = true;
     }
 
+    /// Whether a table dump was read to its end.
+    pub(super) const fn has_dump(&self) -> bool {
+        self.has_dump
+    }
+
     /// Whether what is not known counts as unusual.
     pub(super) const fn is_seeded(&self) -> bool {
         self.seeded

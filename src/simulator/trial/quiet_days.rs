@@ -224,8 +224,12 @@ fn both(stage: &Stage<'_>, owner: Node, other: Source) -> Option<Quiet> {
     quiet(vec![(stage.registered(), told)])
 }
 
-fn maintenance(stage: &mut Stage<'_>, _owner: Node) -> Option<Quiet> {
-    quiet(vec![(stage.registered(), Told::default())])
+/// The owner drains the first of its links.
+fn maintenance(stage: &mut Stage<'_>, owner: Node) -> Option<Quiet> {
+    let via: Vec<Node> = stage.internet.links(owner).iter().skip(1).map(|link| link.to).collect();
+    let told = of(Source { via: via.clone(), ..Source::plain(owner) });
+    // Who has one link only works in another way.
+    quiet(vec![(stage.registered(), told)]).filter(|_| !via.is_empty())
 }
 
 fn prepends(stage: &mut Stage<'_>, owner: Node) -> Option<Quiet> {

@@ -9,10 +9,14 @@ use schemas::connection::WatchedAs;
 use schemas::finding::{LeakType, Rule, Term};
 use schemas::registry::Registry;
 
+use super::super::score::WITNESSES_MAX;
 use super::super::valley::{self, Step, Valley};
 use super::super::{Facts, Suspect, forger};
 use super::{Ours, Verdict, origin, term};
 use crate::reference::{AspaState, Direction, Reference};
+
+/// What witnesses add where relationships alone speak: many see a route that is no leak, too.
+const WITNESSES_ALONE_MAX: f64 = 2.0;
 
 /// What the sender of a route is to the router that tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,12 +156,15 @@ pub(super) fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdict> {
         (None, Some(_)) => Rule::LeakOtc,
         (None, None) => Rule::LeakAspa,
     };
+    let agree = [otc, aspa].into_iter().flatten().filter(|other| other.at == passed.at).count();
+    let is_alone = valley.is_some() && agree == 0;
     let to = if left == Asn(0) { "its neighbour".to_owned() } else { left.to_string() };
     let mut terms = vec![base(rule, (right, culprit, &to))];
     terms.extend(others(hops, passed, rule, (otc, aspa), facts));
     terms.extend(doubts(ours, passed, facts));
     Some(Verdict {
         leak_type: valley.map(|valley| valley.leak_type),
+        witnesses_max: if is_alone { WITNESSES_ALONE_MAX } else { WITNESSES_MAX },
         terms,
         words: Some(format!(
             "{culprit} leaks {}: it passes the route that it has from {right} on to {to}",
@@ -242,9 +249,18 @@ fn doubts(ours: &Ours<'_>, Passed { at, from }: Passed, facts: &Facts<'_>) -> Ve
     }
     if known.sells_transit(own) {
         let detail = format!("{own} sells transit: what it is to its neighbours may vary by place");
-        terms.push(term("transit", -2.0, detail));
+        terms.push(term("transit", -4.0, detail));
     }
-    let before = ours.change.route.before.as_ref().map(|route| route.as_path.collapsed().len());
+    let before = ours.change.route.before.as_ref();
+    let was_foreign = before
+        .and_then(|route| route.as_path.origin())
+        .is_some_and(|origin| !ours.expected.contains(&origin));
+    if was_foreign {
+        let detail =
+            "the peer comes back from a route of a foreign origin: this one may be an old one";
+        terms.push(term("recovery", -3.0, detail));
+    }
+    let before = before.map(|route| route.as_path.collapsed().len());
     if before.is_some_and(|before| before < hops.len()) {
         terms.push(term("longer", 1.0, "the path is longer than the one before"));
     }

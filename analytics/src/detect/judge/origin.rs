@@ -33,7 +33,10 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
     let origin = ours.origin?;
     let is_part = ours.is_part();
     let is_right = ours.is_right();
-    if is_right && (!ours.is_learnt || change.is_snapshot) {
+    // A right origin that announces our very prefix for the first time is a second site: all of its
+    // links are new.
+    let is_new_site = !is_part && !facts.baseline.origins_of(&touch.owner).contains(&origin);
+    if is_right && (!ours.is_learnt || is_new_site || change.is_snapshot) {
         return None;
     }
     let (suspect, joint) = if is_right {
@@ -43,7 +46,8 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
         let joint = if is_part {
             // A part that is not new may be leaked like any route.
             let is_known = facts.baseline.is_usual_part(change.prefix, origin);
-            let valley = || (!is_known).then(|| forger::valley(hops, facts)).flatten();
+            let valley =
+                || (!is_known).then(|| forger::valley(hops, ours.group(), facts)).flatten();
             forger::joint(hops, ours.group(), facts).or_else(valley)?
         } else {
             new_neighbour(hops, ours.group(), facts)?

@@ -20,6 +20,8 @@ const FLAPS_FROM: f64 = 5.0;
 const CALM_BELOW: f64 = 2.0;
 /// Share of the peers that must flap.
 const SHARE_MIN: f64 = 0.20;
+/// One peer alone may have trouble of its own.
+const PEERS_MIN: usize = 2;
 /// What is below this is forgotten.
 const FORGOTTEN_BELOW: f64 = 0.1;
 /// Peers remembered for each registration at most.
@@ -69,7 +71,7 @@ pub(super) fn signs(survey: &Survey<'_>, is_open: bool) -> Option<Sign> {
     let limit = if is_open { CALM_BELOW } else { FLAPS_FROM };
     let flapping = survey.flaps.above(limit, survey.now);
     let peers = survey.usual.len().max(survey.held.len());
-    if flapping == 0 || (flapping as f64) < SHARE_MIN * peers as f64 {
+    if flapping < PEERS_MIN || (flapping as f64) < SHARE_MIN * peers as f64 {
         return None;
     }
     let explanation = format!(

@@ -41,7 +41,7 @@ pub(super) fn entry(survey: &Survey<'_>) -> Option<Sign> {
         survey.name(),
         around.len()
     );
-    let mut terms = vec![rule_term(4.0, explanation.clone()), peers_term(around.len(), 2.0)];
+    let mut terms = vec![rule_term(2.0, explanation.clone()), peers_term(around.len(), 1.9)];
     let allowed = survey.connection.upstream_asns.as_deref().unwrap_or_default();
     let is_allowed = allowed.contains(&culprit);
     if is_allowed {

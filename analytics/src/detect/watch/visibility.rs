@@ -15,7 +15,7 @@ use schemas::time::Timestamp;
 use super::super::Facts;
 use super::super::condition::Subject;
 use super::Sign;
-use super::survey::{Survey, peers_term, rule_term};
+use super::survey::{Held, Survey, peers_term, rule_term};
 
 /// Under this share of the peers it is reduced; over the second it is well again.
 const REDUCED_BELOW: f64 = 0.90;
@@ -57,6 +57,13 @@ pub(super) fn signs(survey: &Survey<'_>, is_open: bool, facts: &Facts<'_>) -> Op
     };
     let mut terms = vec![rule_term(weight, explanation.clone())];
     terms.push(peers_term(lost, if is_grave { 4.0 } else { 2.0 }));
+    if !facts.baseline.has_dump() {
+        terms.push(Term {
+            name: "learning",
+            weight: -3.0,
+            detail: "no table dump was read: who else holds it is not known".to_owned(),
+        });
+    }
     if let Some(cover) = cover {
         explanation.push_str(&format!("; {cover} around it is still seen"));
         terms.push(Term {
@@ -104,7 +111,7 @@ pub(super) fn upstreams_lost(survey: &Survey<'_>) -> Vec<Sign> {
     if held == 0 {
         return Vec::new();
     }
-    let carrying: BTreeSet<Asn> = survey.own().flat_map(|held| held.hops.clone()).collect();
+    let carrying: BTreeSet<Asn> = survey.own().filter_map(Held::upstream).collect();
     let expected = survey.connection.expect_upstreams.iter();
     let lost = expected.filter(|asn| !carrying.contains(asn));
     lost.map(|asn| {
