@@ -12,15 +12,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use groups::Groups;
-use schemas::finding::{Confidence, FindingId, Phase, Rule, Transition, Witness};
+use schemas::finding::{Blame, Confidence, FindingId, Phase, Rule, Transition, Witness};
 use schemas::tables::{EvidenceRow, FindingRow, Text};
 use schemas::time::Timestamp;
+
+use crate::join::tally::{Tallies, Tally};
 
 /// What a shard tells.
 #[derive(Clone, Debug)]
 pub enum Summary {
     /// A finding changed, under settings of this hash.
     Transition(Box<Transition>, Text),
+    /// Which series were slow in a minute.
+    Tally(Tally),
     /// Everything before this log time has been told.
     Mark(Timestamp),
     /// Everything has been told: the partition is at its end.
@@ -33,6 +37,11 @@ pub struct Correlate {
     marks: Vec<Timestamp>,
     waiting: BTreeMap<(Timestamp, FindingId, u64), (Transition, Text)>,
     arrived: u64,
+    /// Tallies that are not yet to be seen.
+    tallies_waiting: BTreeMap<(Timestamp, u64), Tally>,
+    tallies: Tallies,
+    /// Whom open findings blame, by the minute that was compared.
+    blames: HashMap<FindingId, (Timestamp, Option<Blame>)>,
     sequences: HashMap<Text, u32>,
     groups: Groups,
     /// Transitions numbered so far: the offset of the `summaries` partition.
@@ -64,6 +73,9 @@ impl Correlate {
             marks: vec![Timestamp::MIN; partitions as usize],
             waiting: BTreeMap::new(),
             arrived: 0,
+            tallies_waiting: BTreeMap::new(),
+            tallies: Tallies::default(),
+            blames: HashMap::new(),
             sequences: HashMap::new(),
             groups: Groups::default(),
             offset: 0,
@@ -80,6 +92,10 @@ impl Correlate {
                 let key = (transition.log_time, transition.finding.id, self.arrived);
                 self.waiting.insert(key, (*transition, config_hash));
             }
+            Summary::Tally(tally) => {
+                self.arrived += 1;
+                self.tallies_waiting.insert((tally.log_time, self.arrived), tally);
+            }
             Summary::Mark(time) => self.mark(partition, time),
             Summary::End => self.mark(partition, Timestamp::MAX),
         }
@@ -92,16 +108,46 @@ impl Correlate {
         self.passed = self.marks.iter().min().copied().unwrap_or(Timestamp::MIN);
         while let Some(first) = self.waiting.first_entry() {
             if first.key().0 >= self.passed {
-                return;
+                break;
             }
             let (transition, config_hash) = first.remove();
+            self.tally_until(transition.log_time);
             self.number(&transition, &config_hash);
         }
+        self.tally_until(Timestamp(self.passed.0.saturating_sub(1)));
+    }
+
+    /// Takes the tallies up to a log time: what came later must not be seen by what came before.
+    fn tally_until(&mut self, log_time: Timestamp) {
+        while let Some(first) = self.tallies_waiting.first_entry() {
+            if first.key().0 > log_time {
+                return;
+            }
+            self.tallies.add(first.remove());
+        }
+    }
+
+    /// Whom a finding blames. It is judged once for each minute that was compared.
+    fn blame(&mut self, transition: &Transition) -> Option<Blame> {
+        let finding = &transition.finding;
+        let cost = finding.cost.as_deref()?;
+        let known = self.blames.get(&finding.id).filter(|(minute, _)| *minute == cost.minute);
+        let blame = match known {
+            Some((_, blame)) => *blame,
+            None => self.tallies.blame(cost),
+        };
+        if finding.closed_at.is_some() {
+            self.blames.remove(&finding.id);
+        } else {
+            self.blames.insert(finding.id, (cost.minute, blame));
+        }
+        blame
     }
 
     fn number(&mut self, transition: &Transition, config_hash: &Text) {
         let id: Text = transition.finding.id.to_string().into();
         let mut finding = finding_row(transition, &id, config_hash);
+        finding.blame = self.blame(transition).map(|blame| blame.as_str().into());
         let further = self.groups.take(&mut finding);
         let sequence = self.next_sequence(&id);
         let terms = transition.terms.iter().map(|term| EvidenceRow {
@@ -137,6 +183,7 @@ impl Correlate {
 /// The row of a transition, not numbered yet.
 fn finding_row(transition: &Transition, id: &Text, config_hash: &Text) -> FindingRow {
     let finding = &transition.finding;
+    let cost = finding.cost.as_deref();
     FindingRow {
         finding_id: Arc::clone(id),
         sequence: 0,
@@ -165,13 +212,13 @@ fn finding_row(transition: &Transition, id: &Text, config_hash: &Text) -> Findin
         path_after: finding.path_after.clone(),
         rpki_state: finding.rpki_state.map(Into::into),
         blame: None,
-        rtt_before_p50_us: None,
-        rtt_after_p50_us: None,
-        rtt_before_p95_us: None,
-        rtt_after_p95_us: None,
-        rtt_shift_low_us: None,
-        rtt_shift_high_us: None,
-        samples_affected: None,
+        rtt_before_p50_us: cost.map(|cost| cost.before_p50_us),
+        rtt_after_p50_us: cost.map(|cost| cost.after_p50_us),
+        rtt_before_p95_us: cost.map(|cost| cost.before_p95_us),
+        rtt_after_p95_us: cost.map(|cost| cost.after_p95_us),
+        rtt_shift_low_us: cost.map(|cost| cost.shift_low_us),
+        rtt_shift_high_us: cost.map(|cost| cost.shift_high_us),
+        samples_affected: cost.map(|cost| cost.samples),
         azure_event: azure_event(finding.rule, transition.phase),
         muted_by: finding.muted_by.clone(),
         config_hash: Arc::clone(config_hash),

@@ -188,9 +188,8 @@ fn fold_partition(
         }
         position = Position { end: batch.end_offset(), time: shard.reached };
         chains.take(&mut shard, position)?;
-        for transition in shard.transitions.drain(..) {
-            let config_hash = Arc::clone(&shard.config_hash);
-            send(Summary::Transition(Box::new(transition), config_hash))?;
+        for summary in shard.take_summaries() {
+            send(summary)?;
         }
         send(Summary::Mark(shard.reached))?;
         if folding.is_live && batch.closes_files() {
@@ -204,9 +203,8 @@ fn fold_partition(
     }
     shard.finish();
     chains.take(&mut shard, position)?;
-    for transition in shard.transitions.drain(..) {
-        let config_hash = Arc::clone(&shard.config_hash);
-        send(Summary::Transition(Box::new(transition), config_hash))?;
+    for summary in shard.take_summaries() {
+        send(summary)?;
     }
     send(Summary::End)?;
     Ok(chains.finish(position, partition == 0)?)
@@ -287,7 +285,7 @@ fn fold_summaries(
                 first = Some(first.map_or(time, |first| first.min(time)));
             }
             Summary::End => ended += 1,
-            Summary::Transition(..) => {}
+            Summary::Transition(..) | Summary::Tally(_) => {}
         }
         correlate.apply(partition, summary);
         told.take(&mut correlate, folding.is_live)?;

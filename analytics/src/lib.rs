@@ -8,6 +8,7 @@
 pub mod correlate;
 pub mod detect;
 pub mod fold;
+pub mod join;
 pub mod lake;
 pub mod latency;
 pub mod reference;

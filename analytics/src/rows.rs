@@ -12,6 +12,7 @@ use schemas::tables::{
 };
 use schemas::time::Timestamp;
 
+use crate::join::epoch::Epoch;
 use crate::latency::baseline::Expected;
 use crate::latency::summary::Summary;
 use crate::latency::window::LatencyWindow;
@@ -94,6 +95,8 @@ pub(crate) struct Context<'a> {
     pub(crate) geo: Option<&'a GeoFacts>,
     /// What is usual at its hour of the week.
     pub(crate) expected: Option<Expected>,
+    /// The epoch in force at its start.
+    pub(crate) epoch: Option<&'a Epoch>,
 }
 
 /// The `latency` row of a closed window; none for a connection that left the registry.
@@ -103,7 +106,8 @@ pub(crate) fn latency(
     registry: &Registry,
     context: Context<'_>,
 ) -> Option<LatencyRow> {
-    let Context { geo, expected } = context;
+    let Context { geo, expected, epoch } = context;
+    let route = epoch.and_then(|epoch| Some((epoch, epoch.route.as_ref()?)));
     let connection = registry.connection(closed.series.connection)?;
     let texts = texts.get(closed.series.connection as usize)?;
     let quality = closed.summary.quality();
@@ -142,6 +146,10 @@ pub(crate) fn latency(
         quality,
         baseline_p50_us: expected.map(|expected| expected.p50_us),
         baseline_p95_us: expected.and_then(|expected| expected.p95_us),
+        route_epoch: route.map(|(epoch, _)| epoch.id),
+        route_role: route.and_then(|(_, route)| route.role.clone()),
+        as_hops: route.map(|(epoch, _)| epoch.as_hops),
+        ingress_edge: route.and_then(|(_, route)| route.edge.clone()),
         geo_country: geo.and_then(|geo| geo.country.clone()),
         geo_subdivision: geo.and_then(|geo| geo.subdivision.clone()),
         geo_asn: geo.and_then(|geo| geo.asn),
@@ -271,7 +279,7 @@ mod tests {
         };
         let expected =
             Expected { p50_us: 800, p50_mad_us: 10, p95_us: None, p95_mad_us: None, hours: 1 };
-        let context = Context { geo: Some(&geo), expected: Some(expected) };
+        let context = Context { geo: Some(&geo), expected: Some(expected), epoch: None };
         let row = latency(closed, &texts, &registry, context).unwrap();
         assert_eq!((row.geo_country.as_deref(), row.geo_asn), (Some("SE"), Some(Asn(64_500))));
         assert_eq!((row.edge_nearest.as_deref(), row.edge_distance_km), (Some("sto01"), Some(100)));

@@ -4,18 +4,22 @@
 //! them in the order of the log. It reads no clock and does no IO, so the same partition gives the
 //! same rows, always.
 
+mod peer;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState};
-use schemas::bgp::{PeerHeader, Prefix};
+use schemas::bgp::Prefix;
 use schemas::finding::Transition;
-use schemas::registry::{Registry, Touch};
-use schemas::tables::{FeedGapRow, LedgerRow, SessionRow, Text};
+use schemas::registry::{Owner, Registry, Touch};
+use schemas::tables::{FeedGapRow, LedgerRow, Text};
 use schemas::time::Timestamp;
 
+use crate::correlate::Summary;
 use crate::detect::{Change, DetectOptions, Detector};
+use crate::join::tally::Tally;
+use crate::join::{Join, Known};
 use crate::latency::rollup;
 use crate::latency::window::{LatencyOptions, LatencyWindow, Windows};
 use crate::reference::{GeoTable, Reference};
@@ -23,6 +27,7 @@ use crate::rib::{Fallen, Rib, RouteChange, snapshot};
 use crate::route_rows::{RouteRows, Told};
 use crate::rows::{self, ConnectionTexts, Rows};
 use crate::usual::Usual;
+use peer::{PeerChange, session_row};
 
 /// Settings of a fold.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +63,7 @@ pub struct Shard {
     route_rows: RouteRows,
     hours: snapshot::Hours,
     detector: Detector,
+    join: Join,
     windows: Windows,
     usual: Usual,
     geo: GeoTable,
@@ -69,6 +75,10 @@ pub struct Shard {
     pub rows: Rows,
     /// Transitions that wait for `correlate`, in the order of the log.
     pub transitions: Vec<Transition>,
+    /// What waits for `correlate` about minutes.
+    tallies: Vec<Tally>,
+    /// Least score that opens a finding.
+    score_min: f64,
     /// Log time that this fold has reached.
     pub reached: Timestamp,
     /// Log time to which timers have fired.
@@ -97,6 +107,9 @@ impl Shard {
             route_rows: RouteRows::default(),
             hours: snapshot::Hours::default(),
             detector: Detector::new(options.detect.clone(), partition == 0),
+            join: Join::default(),
+            tallies: Vec::new(),
+            score_min: options.detect.score_min(),
             windows: Windows::new(options.latency.clone()),
             usual: Usual::new(&options.latency),
             geo: GeoTable::default(),
@@ -146,6 +159,7 @@ impl Shard {
         }
         self.passed = log_time;
         let Some(registry) = self.registry.clone() else { return };
+        let told = self.transitions.len();
         self.detector.advance(
             log_time,
             &registry,
@@ -154,12 +168,14 @@ impl Shard {
             &mut self.transitions,
             &mut self.rows.visibility,
         );
+        self.note(told);
     }
 
     /// The log is at its end: closes what is open.
     pub fn finish(&mut self) {
         self.windows.finish(&mut self.closed);
-        self.write_windows();
+        // Behind all that any shard told, and the same for all of them.
+        self.write_windows(Timestamp(i64::MAX - 1));
         self.tell_limits();
     }
 
@@ -171,6 +187,7 @@ impl Shard {
             ("latency series", std::mem::take(&mut self.windows.refused), "series_max"),
             ("latency baselines", self.usual.take_refused(), "series_max"),
             ("findings", self.detector.take_refused(), "cases_max"),
+            ("latency join", self.join.take_refused(), "bytes_max"),
             ("routing state", std::mem::take(&mut self.rib.refused), "routes_max"),
         ];
         for (source, count, reason) in limits.into_iter().filter(|(_, count, _)| *count > 0) {
@@ -234,6 +251,8 @@ impl Shard {
             registry.shard(touch.owner.connection, self.partitions) == self.partition
         }));
         let change = Change { touches: &touches, ..change.clone() };
+        self.join.on_change(&change, registry, &self.reference);
+        let told = self.transitions.len();
         self.detector.on_change(
             &change,
             registry,
@@ -241,7 +260,23 @@ impl Shard {
             &self.rib,
             &mut self.transitions,
         );
+        self.note(told);
         self.touches = touches;
+    }
+
+    /// Detectors have told something: what it costs is put over it.
+    fn note(&mut self, first: usize) {
+        if let Some(told) = self.transitions.get_mut(first..) {
+            self.join.note(told);
+        }
+    }
+
+    /// What waits for `correlate`.
+    pub fn take_summaries(&mut self) -> Vec<Summary> {
+        let config_hash = &self.config_hash;
+        let transition = |told| Summary::Transition(Box::new(told), Arc::clone(config_hash));
+        let transitions = self.transitions.drain(..).map(transition);
+        transitions.chain(self.tallies.drain(..).map(Summary::Tally)).collect()
     }
 
     fn control(&mut self, control: &Control, batch: &EventBatch, log_time: Timestamp) {
@@ -254,7 +289,7 @@ impl Shard {
             Control::Tick { inputs, until } => {
                 self.hourly(log_time);
                 self.windows.passed(inputs, *until, log_time, &mut self.closed);
-                self.write_windows();
+                self.write_windows(log_time);
             }
             Control::EndOfRib { .. } => self.detector.end_of_rib(),
             Control::Peer { .. } => {
@@ -289,21 +324,32 @@ impl Shard {
         if let Some(settings) = settings {
             self.config_hash = settings.config_hash.into();
             self.backfill_after_secs = settings.backfill_after_secs.into();
+            self.score_min = settings.detect.score_min();
             self.detector.configure(settings.detect);
             latency = settings.latency;
         }
         self.usual.configure(&latency);
         self.windows.restart(latency, &mut self.closed);
-        self.write_windows();
+        self.write_windows(log_time);
         self.geo = self.reference.geo.enrich(registry);
         self.tell_damaged(log_time);
         let before = self.registry.replace(Arc::clone(registry));
         self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
+        let (partition, partitions) = (self.partition, self.partitions);
+        self.join.begin(
+            (before.as_deref(), registry),
+            |owner| registry.shard(owner.connection, partitions) == partition,
+            (&self.rib, &self.reference),
+            self.score_min,
+            log_time,
+        );
         if let Some(before) = before.filter(|before| before.connections() != registry.connections())
         {
             let world = (&*self.reference, &self.rib);
+            let told = self.transitions.len();
             let transitions = &mut self.transitions;
             let again = self.detector.enter(&before, registry, world, log_time, transitions);
+            self.note(told);
             self.judge_again(&again, registry, log_time);
         }
         if self.partition == 0 {
@@ -415,7 +461,7 @@ impl Shard {
         self.rows.rib.extend(snapshot::rows(&self.rib, registry, shard, hour));
     }
 
-    fn write_windows(&mut self) {
+    fn write_windows(&mut self, log_time: Timestamp) {
         let Some(registry) = &self.registry else { return };
         for window in self.closed.drain(..) {
             let into = match (window.secs(), window.revision) {
@@ -428,73 +474,19 @@ impl Shard {
             let is_backfill = self.is_live
                 && self.reached.secs_since(window.window.start) > self.backfill_after_secs;
             let expected = self.usual.of(&window, &self.texts, is_backfill);
-            let geo = self.geo.of(window.series.connection, window.series.prefix);
-            let context = rows::Context { geo, expected };
+            let (connection, prefix) = (window.series.connection, window.series.prefix);
+            let geo = self.geo.of(connection, prefix);
+            if !is_backfill {
+                self.join.closed(&window, expected.as_ref());
+            }
+            let epoch = self.join.epochs.at(&Owner { connection, prefix }, window.window.start);
+            let context = rows::Context { geo, expected, epoch };
             into.extend(rows::latency(window, &self.texts, registry, context));
         }
+        let known = Known { registry, geo: &self.geo, log_time };
+        self.join.settle(&known, &mut self.transitions, &mut self.tallies);
     }
 }
 
-/// A session change as a control record tells it.
-struct PeerChange<'a> {
-    header: &'a Arc<PeerHeader>,
-    state: PeerState,
-    time: Timestamp,
-    source: &'a Text,
-    source_offset: u64,
-    local_ip: Option<IpAddr>,
-    reason: Option<&'a Text>,
-    prefixes_accepted: Option<u64>,
-}
-
-impl<'a> PeerChange<'a> {
-    fn of(control: &'a Control, batch: &'a EventBatch) -> Option<Self> {
-        let Control::Peer {
-            peer,
-            state,
-            event_time,
-            source,
-            source_offset,
-            local_ip,
-            reason,
-            prefixes_accepted,
-        } = control
-        else {
-            return None;
-        };
-        Some(Self {
-            header: batch.peers.get(*peer as usize)?,
-            state: *state,
-            time: *event_time,
-            source: batch.sources.get(*source as usize)?,
-            source_offset: *source_offset,
-            local_ip: *local_ip,
-            reason: reason.as_ref(),
-            prefixes_accepted: *prefixes_accepted,
-        })
-    }
-}
-
-fn session_row(told: &PeerChange<'_>, registry: &Registry) -> SessionRow {
-    let session = rows::session_of(registry, told.header);
-    let connection = session.as_ref().map(|(connection, _)| *connection);
-    SessionRow {
-        time: told.time,
-        source: Arc::clone(told.source),
-        source_offset: told.source_offset,
-        collector: Arc::clone(&told.header.collector),
-        router: told.header.router.clone(),
-        rib_view: told.header.rib_view.as_str(),
-        local_ip: told.local_ip,
-        peer_ip: told.header.address,
-        peer_asn: told.header.asn,
-        tenant: connection.map(|connection| connection.tenant.as_str().into()),
-        connection: connection.map(|connection| connection.name.as_str().into()),
-        role: session.and_then(|(_, role)| role),
-        state: told.state.as_str(),
-        reason: told.reason.cloned(),
-        prefixes_accepted: told.prefixes_accepted,
-        prefixes_max: None,
-        up_since: None,
-    }
-}
+#[cfg(test)]
+mod tests;

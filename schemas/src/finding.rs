@@ -161,6 +161,10 @@ words! {
         Flap = "flap",
         /// All sessions of a collector are down.
         CollectorLost = "collector_lost",
+        /// Round trips rose when the route of a prefix changed, or of something around it.
+        SuboptimalRtt = "suboptimal_rtt",
+        /// Round trips rose, and no route changed.
+        LatencyShift = "latency_shift",
     }
 }
 
@@ -205,6 +209,8 @@ impl Rule {
             | Self::SentNoExport => FindingKind::Suboptimal,
             Self::VisibilityLost | Self::VisibilityReduced | Self::Flap => FindingKind::Visibility,
             Self::CollectorLost => FindingKind::Feed,
+            Self::SuboptimalRtt => FindingKind::Suboptimal,
+            Self::LatencyShift => FindingKind::Latency,
         }
     }
 }
@@ -282,6 +288,53 @@ impl LeakType {
     }
 }
 
+words! {
+    /// Whose fault slower round trips are.
+    pub enum Blame {
+        /// The customer's own network.
+        Client = "client",
+        /// The connectivity partner: all its connections are slow, and no others.
+        Partner = "partner",
+        /// The edge: most of what enters there is slow.
+        Edge = "edge",
+        /// The route, or what lies on it.
+        Route = "route",
+        /// Too few series to say.
+        Unknown = "unknown",
+    }
+}
+
+/// What a finding costs in round trips, and where that was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteCost {
+    /// Median before.
+    pub before_p50_us: u32,
+    /// Median after.
+    pub after_p50_us: u32,
+    /// 95th percentile before.
+    pub before_p95_us: u32,
+    /// 95th percentile after.
+    pub after_p95_us: u32,
+    /// Lower end of the 95 % interval of the difference of medians.
+    pub shift_low_us: i32,
+    /// Upper end of it.
+    pub shift_high_us: i32,
+    /// Samples measured while it was open.
+    pub samples: u64,
+    /// Whether it is slower, by all tests.
+    pub is_slower: bool,
+    /// Last minute that was compared.
+    pub minute: Timestamp,
+    /// The edge of the series.
+    pub edge: Option<Text>,
+    /// The path of the series.
+    pub path: Option<Text>,
+    /// The connectivity partner of the series.
+    pub partner: Option<Asn>,
+    /// Whether a route of the prefix changed when it began.
+    pub is_own_route: bool,
+}
+
 /// One term of a score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
@@ -355,6 +408,8 @@ pub struct Finding {
     pub path_after: Option<Text>,
     /// RFC 6811's word on its route; none without VRPs.
     pub rpki_state: Option<&'static str>,
+    /// What it costs in round trips; none before that is known.
+    pub cost: Option<Box<RouteCost>>,
     /// Why it raises no alert.
     pub muted_by: Option<Text>,
     /// One sentence for a person.

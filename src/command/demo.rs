@@ -16,7 +16,7 @@ const SEED: u64 = 1;
 const DEMO_LAKE: &str = "./peerscope-demo";
 /// Simulated facts about ASes, beside the simulated configuration.
 const REFERENCE: &str = "\n[reference]\nas_relationships = \"as-relationships.txt\"\n\
-                         organisations = \"organisations.csv\"\n";
+                         organisations = \"organisations.csv\"\nedges = \"edges.csv\"\n";
 
 /// One hour in a small synthetic Internet, through the whole pipeline
 #[derive(Debug, clap::Args)]
@@ -56,10 +56,11 @@ impl Demo {
 fn write(simulation: &Simulation, folder: &Path) -> std::io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let config = format!("{}{REFERENCE}", simulation.config);
-    let files: [(&str, &[u8]); 6] = [
+    let files: [(&str, &[u8]); 7] = [
         ("peerscope.toml", config.as_bytes()),
         ("as-relationships.txt", simulation.as_relationships.as_bytes()),
         ("organisations.csv", simulation.organisations.as_bytes()),
+        ("edges.csv", simulation.edges.as_bytes()),
         ("rib.mrt", &simulation.rib),
         ("updates.mrt", &simulation.updates),
         ("rtt.jsonl", &simulation.rtt),

@@ -221,6 +221,7 @@ mod tests {
                 path_before: None,
                 path_after: None,
                 rpki_state: None,
+                cost: None,
                 muted_by: None,
                 explanation: Confidence::of(5.0).as_str().to_owned(),
             },

@@ -293,6 +293,7 @@ impl Case {
             path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
             path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
             rpki_state: self.verdict.validity.map(OriginValidity::as_str),
+            cost: None,
             muted_by: muted_by.map(Into::into),
             explanation: explain(
                 &self.verdict,

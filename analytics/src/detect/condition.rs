@@ -228,6 +228,7 @@ impl Condition {
                 path_before: path_before.clone(),
                 path_after: path_after.clone(),
                 rpki_state: None,
+                cost: None,
                 muted_by: muted_by.map(Into::into),
                 explanation: explanation.clone(),
             },

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use schemas::time::{TimeWindow, Timestamp};
 
-use super::histogram;
+use super::histogram::{self, Counts};
 use super::summary::{Figures, Summariser, Summary};
 
 /// `latency_5m`
@@ -80,6 +80,13 @@ impl Merged {
             counts.push(next.1);
         }
         (self.slots, self.counts) = (slots, counts);
+    }
+
+    /// Adds its samples to a histogram.
+    pub fn add_to(&self, counts: &mut Counts) {
+        let bucket = |slot: &u16| histogram::slot_value(usize::from(*slot));
+        let buckets: Vec<u32> = self.slots.iter().map(bucket).collect();
+        counts.add_all(&buckets, &self.counts);
     }
 
     /// Its figures, percentiles from the histogram.

@@ -103,6 +103,7 @@ fn spelled(data_type: &DataType) -> Option<String> {
         DataType::Boolean => "BOOLEAN",
         DataType::UInt8 => "TINYINT UNSIGNED",
         DataType::UInt16 => "SMALLINT UNSIGNED",
+        DataType::Int32 => "INT",
         DataType::UInt32 => "INT UNSIGNED",
         DataType::UInt64 => "BIGINT UNSIGNED",
         DataType::Float64 => "DOUBLE",

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, ListBuilder,
-    StringBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
-    UInt64Builder,
+    ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int32Builder,
+    ListBuilder, StringBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder,
+    UInt32Builder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
@@ -85,6 +85,7 @@ plain_cell! {
     bool, BooleanBuilder, DataType::Boolean, |v| *v;
     u8, UInt8Builder, DataType::UInt8, |v| *v;
     u16, UInt16Builder, DataType::UInt16, |v| *v;
+    i32, Int32Builder, DataType::Int32, |v| *v;
     u32, UInt32Builder, DataType::UInt32, |v| *v;
     u64, UInt64Builder, DataType::UInt64, |v| *v;
     f64, Float64Builder, DataType::Float64, |v| *v;

@@ -59,21 +59,21 @@ table! {
         path_after: Option<Text>,
         /// valid, invalid or not_found (RFC 6811); null without VRPs
         rpki_state: Option<Text>,
-        /// client, partner, edge, route or unknown; null before it is judged
+        /// client, partner, edge, route or unknown: whose fault slower round trips are; null where they are not slower
         blame: Option<Text>,
-        /// Median before; null where no samples are joined
+        /// Median of the half hour before; null where samples are too few
         rtt_before_p50_us: Option<u32>,
-        /// Median after; null where no samples are joined
+        /// Median of the minutes after that were looked at; null where samples are too few
         rtt_after_p50_us: Option<u32>,
-        /// 95th percentile before; null where no samples are joined
+        /// 95th percentile of the half hour before; null where samples are too few
         rtt_before_p95_us: Option<u32>,
-        /// 95th percentile after; null where no samples are joined
+        /// 95th percentile of the minutes after that were looked at; null where samples are too few
         rtt_after_p95_us: Option<u32>,
-        /// Lower end of the 95 % interval of the shift; null where no samples are joined
-        rtt_shift_low_us: Option<u32>,
-        /// Upper end of the 95 % interval of the shift; null where no samples are joined
-        rtt_shift_high_us: Option<u32>,
-        /// Samples measured while it was open; null where no samples are joined
+        /// Lower end of the 95 % interval of the difference of medians, negative where it may be faster; null where samples are too few
+        rtt_shift_low_us: Option<i32>,
+        /// Upper end of the 95 % interval of the difference of medians; null where samples are too few
+        rtt_shift_high_us: Option<i32>,
+        /// Answered samples of the minutes that closed while it was open; null where rtt_before_p50_us is
         samples_affected: Option<u64>,
         /// The event that Azure would show; null where it has none
         azure_event: Option<&'static str>,

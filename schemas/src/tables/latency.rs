@@ -140,13 +140,13 @@ table! {
         baseline_p50_us: Option<u32>,
         /// Usual 95th percentile of that hour of the week; null before there is a baseline
         baseline_p95_us: Option<u32>,
-        /// Names the route in force: changes when the route does; null where no route is known
+        /// Names the route in force at the start of the window, the same for the same route; null where none is known
         route_epoch: Option<u64>,
-        /// primary or backup; null where no role is known
+        /// primary or backup; null where no listed session with a role holds the route
         route_role: Option<Text>,
-        /// Length of the collapsed path in force; null where no route is known
+        /// Length of its collapsed path, without a listed session the commonest among the peers; null where no route is known
         as_hops: Option<u16>,
-        /// Edge at which traffic enters; null where unknown
+        /// Edge at which it enters, by the catalogue; null where no listed session holds it or the catalogue does not know
         ingress_edge: Option<Text>,
         /// Country of the prefix by GeoIP, ISO 3166-1; null without a database or where it does not know it
         geo_country: Option<Text>,
