@@ -82,11 +82,10 @@ pub struct Verdict {
 /// Judges the rows of an incident's replay, in the order of (time, finding, sequence).
 #[must_use]
 pub fn judge(label: &Label, rows: &[Row], told: &Told) -> Verdict {
-    let rows: Vec<&Row> = rows.iter().filter(|row| row.phase != "ignored").collect();
-    let is_mine = |row: &&&Row| {
-        let is_kind = row.kind == "hijack" || row.kind == "leak";
-        is_kind && row.prefix.is_some_and(|prefix| label.overlaps(&prefix))
-    };
+    // A loss of visibility or a flap that comes with it is no word on who did it.
+    let is_judged = |row: &&Row| row.phase != "ignored" && ["hijack", "leak"].contains(&&*row.kind);
+    let rows: Vec<&Row> = rows.iter().filter(is_judged).collect();
+    let is_mine = |row: &&&Row| row.prefix.is_some_and(|prefix| label.overlaps(&prefix));
     let mine: Vec<&Row> = rows.iter().filter(is_mine).copied().collect();
     let firm: Vec<&Row> = mine.iter().filter(|row| row.is_firm()).copied().collect();
     let is_right = |row: &Row| row.culprit.is_some_and(|culprit| label.culprits.contains(&culprit));
@@ -233,8 +232,10 @@ mod tests {
     fn what_is_about_another_prefix_is_a_false_alarm() {
         let other =
             Row { prefix: "198.51.100.0/24".parse().ok(), ..row(10, "opened", "high", 64_511) };
+        let lost =
+            Row { finding_id: "v".to_owned(), kind: "visibility".to_owned(), ..other.clone() };
         let ignored = Row { finding_id: "g".to_owned(), ..row(11, "ignored", "low", 64_599) };
-        let verdict = judge(&label(), &[other, ignored], &told());
+        let verdict = judge(&label(), &[other, lost, ignored], &told());
         assert!(!verdict.found);
         assert_eq!(verdict.false_alarms, BTreeMap::from([("high".to_owned(), 1)]));
         assert_eq!((verdict.findings, verdict.findings_right), (1, 0));
