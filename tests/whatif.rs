@@ -85,3 +85,59 @@ fn what_was_never_stored_is_said() {
     let done = bench.expect(1, &["whatif", "--config", "in/new.toml", "--lake", "demo-lake"]);
     assert!(stderr(&done).contains("keeps no settings"), "{}", stderr(&done));
 }
+
+/// What was nothing is marked and learned; the configuration with the exception ignores it from then on.
+#[test]
+fn a_false_positive_is_learned_once_and_ignored_from_then_on() {
+    let bench = Bench::with_demo_inputs();
+    let id = &bench.ask(
+        "demo-lake",
+        "select finding_id from incidents where rule = 'hijack_exact' and phase = 'resolved'",
+    )[0];
+    let before = fs::read_to_string(bench.path("in/peerscope.toml")).unwrap();
+    bench.write("in/new.toml", &before);
+    let mark = |words: &[&str]| {
+        let mark = ["findings", "mark", "--config", "in/new.toml", "--lake", "demo-lake", &id[..8]];
+        [mark.as_slice(), words].concat().into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let run = |code, words: &[&str]| {
+        let words = mark(words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let done = bench.expect(code, &words);
+        stdout(&done) + &stderr(&done)
+    };
+    assert!(run(1, &["true-positive", "--learn"]).contains("is for a false-positive"));
+    assert!(run(1, &["false-positive", "--learn", "--until", "2020-01-01"]).contains("is before"));
+    run(2, &["false-positive", "--learn", "--until", "soon"]);
+    assert_eq!(fs::read_to_string(bench.path("in/new.toml")).unwrap(), before);
+    let told = run(0, &["false-positive", "--learn", "--until", "2026-12-31", "--note", "a test"]);
+    assert!(
+        told.contains("[[detect.exception]]") && told.contains("culprit_asn = 64511"),
+        "{told}"
+    );
+    let after = fs::read_to_string(bench.path("in/new.toml")).unwrap();
+    assert!(after.starts_with(&before) && after.contains("until = \"2026-12-31\""), "{after}");
+    assert!(run(0, &["false-positive", "--learn"]).contains("covers it already"));
+    assert_eq!(fs::read_to_string(bench.path("in/new.toml")).unwrap(), after);
+    bench.expect(0, &["check", "--config", "in/new.toml"]);
+
+    let list = ["whatif", "--config", "in/new.toml", "--lake", "demo-lake", "--format", "json"];
+    let all: Vec<serde_json::Value> =
+        serde_json::from_str(&stdout(&bench.expect(0, &list))).unwrap();
+    assert_eq!(all.len(), 1, "nothing else changes: {all:#?}");
+    assert_eq!((&all[0]["change"], &all[0]["culprit_asn"]), (&"changed".into(), &64_511.into()));
+    let would_be = all[0]["would_be"].as_str().unwrap();
+    assert!(
+        would_be.starts_with("information") && would_be.ends_with("muted by exception"),
+        "{would_be}"
+    );
+
+    let inputs = ["in/rib.mrt", "in/updates.mrt"];
+    let replay = ["replay", "--config", "in/new.toml", "--lake", "learned"];
+    bench.expect(0, &[replay.as_slice(), &inputs].concat());
+    let rows = bench.ask(
+        "learned",
+        "select phase, muted_by from findings where connection = 'contoso-seattle' and culprit_asn = 64511",
+    );
+    assert_eq!(rows, ["ignored,exception"]);
+}

@@ -7,13 +7,14 @@
 //! - [`sample`]: round-trip times.
 //! - [`batch`] and [`log`]: columnar batches, and the traits of the log that carries them;
 //!   [`batch_ipc`]: batches as bytes.
-//! - [`finding`]: what the folds conclude.
+//! - [`finding`]: what the folds conclude; [`exception`]: what is known to be harmless.
 //! - [`tables`]: one file for each table of the lake.
 
 pub mod batch;
 pub mod batch_ipc;
 pub mod bgp;
 pub mod connection;
+pub mod exception;
 pub mod finding;
 pub mod log;
 mod open_enum;

@@ -242,6 +242,30 @@ const KEYS: &[Key] = &[
         "[]",
         "ASes that scrub traffic for us: their routes are expected for a day (`muted_by = \"scrubber\"`)",
     ),
+    (
+        "[[detect.exception]]",
+        "rule",
+        "rule",
+        "any",
+        "rule of the finding; `findings mark --learn` writes all of this",
+    ),
+    (
+        "[[detect.exception]]",
+        "connection",
+        "text",
+        "any",
+        "connection of the finding; one of connection, prefix and culprit_asn is named",
+    ),
+    ("[[detect.exception]]", "prefix", "prefix", "any", "the prefix that is seen lies in this one"),
+    ("[[detect.exception]]", "culprit_asn", "number", "any", "who is accused"),
+    (
+        "[[detect.exception]]",
+        "until",
+        "day or time",
+        "for ever",
+        "the exception counts through this day, or before this time",
+    ),
+    ("[[detect.exception]]", "reason", "text", "none", "why"),
 ];
 
 /// All keys as Markdown.

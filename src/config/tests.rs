@@ -217,3 +217,28 @@ fn the_hash_knows_what_rows_depend_on_and_no_address() {
     assert_eq!(hash(""), hash("listen = \"127.0.0.1:5000\"\nsessions_max = 3\n"));
     assert_ne!(hash(""), hash("collector = \"edge\"\n"));
 }
+
+#[test]
+fn exceptions_are_read_with_dates_of_both_kinds_and_refused_with_a_remedy() {
+    let text = "[detect]\nscore_min = 2.0\n[[detect.exception]]\nrule = \"hijack_exact\"\n\
+                prefix = \"203.0.113.0/24\"\nuntil = 2026-12-31\n[[detect.exception]]\n\
+                culprit_asn = 64511\nuntil = \"2026-12-31T12:00:00Z\"\nreason = \"a customer\"\n";
+    let config = Config::parse(text, Path::new("c.toml")).unwrap();
+    let until: Vec<String> = config
+        .detect
+        .exception
+        .iter()
+        .filter_map(|e| e.until.as_ref().map(ToString::to_string))
+        .collect();
+    assert_eq!(until, ["2026-12-31", "2026-12-31T12:00:00Z"]);
+    let without = Config::parse("[detect]\nscore_min = 2.0\n", Path::new("c.toml")).unwrap();
+    assert_ne!(config.hash(), without.hash(), "what is ignored is part of what rows depend on");
+    for (line, told) in [
+        ("rule = \"hijack_exact\"", "hide everything"),
+        ("culprit = 1", "did you mean `culprit_asn`?"),
+        ("culprit_asn = 1\nuntil = \"soon\"", "is no day such as"),
+    ] {
+        let told_so = refuse(&format!("[[detect.exception]]\n{line}\n"));
+        assert!(told_so.contains(told), "{told_so}");
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::bgp::Asn;
+use schemas::exception::{self, Accusation};
 use schemas::finding::{
     Confidence, Finding, FindingKind, Phase, Rule, Severity, Transition, Witness,
 };
@@ -182,7 +183,19 @@ impl Case {
 
     /// Why it is known to be harmless, if it is. What is done for a while is so for a day.
     fn excuse(&self, now: Timestamp, facts: &Facts<'_>) -> Option<&'static str> {
-        let accused = self.accused().1;
+        let (rule, accused) = self.accused();
+        let owner = self.verdict.key.owner;
+        let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
+        let is_excepted = facts.options.excepts(&Accusation {
+            rule,
+            connection: connection.map(|connection| connection.name.as_str()),
+            prefix: Some(&self.verdict.key.prefix),
+            culprit: Some(accused),
+            time: now,
+        });
+        if is_excepted {
+            return Some(exception::MUTED_BY);
+        }
         if score::sibling_of(&self.verdict, accused, facts).is_some() {
             return Some("sibling_origin");
         }

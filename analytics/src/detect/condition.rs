@@ -7,14 +7,16 @@
 use std::collections::BTreeMap;
 
 use schemas::bgp::{Asn, Prefix};
+use schemas::connection::Connection;
+use schemas::exception::{self, Accusation};
 use schemas::finding::{Confidence, Finding, Phase, Rule, Severity, Term, Transition};
 use schemas::registry::{Owner, Registry};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 
-use super::REOPEN_SECS;
 use super::life::{Life, Standing, finding_id};
 use super::moves::{Moved, Moves};
+use super::{DetectOptions, REOPEN_SECS};
 
 /// Conditions of one fold at most; more are counted, not opened.
 const CONDITIONS_MAX: usize = 200_000;
@@ -93,8 +95,9 @@ impl Conditions {
         claim: Claim,
         at: Moment,
         registry: &Registry,
-        score_min: f64,
+        options: &DetectOptions,
     ) -> Option<Transition> {
+        let score_min = options.score_min();
         if let Some(old) = self.all.get(&claim.key)
             && old.life.closed_for(at.time) > REOPEN_SECS
         {
@@ -111,6 +114,9 @@ impl Conditions {
         let terms = claim.terms.clone();
         condition.claim = claim;
         let was_closed = condition.life.closed_at.take().is_some();
+        if is_new || was_closed {
+            condition.except(at, registry, options);
+        }
         let confidence = condition.life.raise(terms);
         let now = condition.standing(confidence);
         let phase = if is_new {
@@ -193,6 +199,22 @@ impl Condition {
         Self { life, claim: claim.clone() }
     }
 
+    /// Looks whether an exception makes it harmless.
+    fn except(&mut self, at: Moment, registry: &Registry, options: &DetectOptions) {
+        let owner = self.claim.key.owner;
+        let connection = owner.and_then(|owner| registry.connection(owner.connection));
+        let prefix = self.claim.prefix();
+        self.life.excepted = options.excepts(&Accusation {
+            rule: self.claim.rule,
+            connection: connection.map(|connection| connection.name.as_str()),
+            prefix: prefix.as_ref(),
+            culprit: self.claim.culprit,
+            time: at.time,
+        });
+        let in_service = connection.is_none_or(Connection::in_service);
+        self.life.ignored = self.life.excepted || !in_service;
+    }
+
     fn standing(&self, confidence: Confidence) -> Standing {
         let Claim { rule, culprit, witnesses, .. } = self.claim;
         Standing { rule, culprit, confidence, witnesses }
@@ -201,7 +223,10 @@ impl Condition {
     fn tell(&self, phase: Phase, now: Standing, at: Moment, registry: &Registry) -> Transition {
         let Claim { key, victim, path_before, path_after, explanation, .. } = &self.claim;
         let connection = key.owner.and_then(|owner| registry.connection(owner.connection));
-        let muted_by = connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state));
+        let muted_by = match self.life.excepted {
+            true => Some(exception::MUTED_BY.to_owned()),
+            false => connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state)),
+        };
         Transition {
             log_time: at.log_time,
             time: at.time,

@@ -26,6 +26,8 @@ pub(super) struct Life {
     pub(super) closed_at: Option<Timestamp>,
     /// Known to be harmless: told once as `ignored`, then silent.
     pub(super) ignored: bool,
+    /// Whether it is an exception of the operator that makes it harmless.
+    pub(super) excepted: bool,
     /// Not sure enough yet to be told.
     pub(super) pending: bool,
     /// What was last said.
@@ -42,6 +44,7 @@ impl Life {
             opened_at,
             closed_at: None,
             ignored: false,
+            excepted: false,
             pending: true,
             told: None,
             terms: Vec::new(),

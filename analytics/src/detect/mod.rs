@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
+use schemas::exception::{Accusation, Exception};
 use schemas::finding::{Rule, Term, Transition};
 use schemas::registry::{Owner, Registry, Relation, Touch};
 use schemas::tables::{Text, VisibilityRow};
@@ -68,6 +69,9 @@ pub struct DetectOptions {
     pub learning_secs: u32,
     /// ASes that scrub traffic for us: their routes are to be expected for a while.
     pub scrubbers: Vec<Asn>,
+    /// Findings that are known to be harmless.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exception: Vec<Exception>,
     /// Terms that do not count: how the worth of a term is measured. No configuration says so.
     #[serde(skip)]
     pub without_terms: Vec<String>,
@@ -80,6 +84,7 @@ impl Default for DetectOptions {
             score_min: None,
             learning_secs: 3_600,
             scrubbers: Vec::new(),
+            exception: Vec::new(),
             without_terms: Vec::new(),
         }
     }
@@ -107,6 +112,11 @@ impl DetectOptions {
 }
 
 impl DetectOptions {
+    /// Whether an exception covers what somebody is accused of.
+    fn excepts(&self, accusation: &Accusation<'_>) -> bool {
+        self.exception.iter().any(|exception| exception.covers(accusation))
+    }
+
     /// Whether a term is part of its score.
     fn counts(&self, term: &Term) -> bool {
         !self.without_terms.iter().any(|name| name == term.name)

@@ -12,6 +12,7 @@ const OWNER: u32 = 64_510;
 const UPSTREAM: u32 = 64_500;
 const ATTACKER: u32 = 64_511;
 
+mod exceptions;
 mod hygiene;
 mod leaks;
 mod moas;

@@ -3,9 +3,14 @@
 use std::io::Write as _;
 
 use analytics::lake::{LakeError, LocalStore, marks};
+use analytics::sql::Lake;
 use ingest::source::live::wall_clock;
+use schemas::bgp::Asn;
+use schemas::exception::Until;
+use schemas::finding::Rule;
 use schemas::tables::MarkRow;
 
+use super::learn::{Learned, Lesson};
 use super::show::id_of;
 use crate::command::span::micros;
 use crate::command::table::{Answer, open, quoted};
@@ -50,12 +55,28 @@ pub(super) struct Mark {
     /// Why, for those who read it later
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+
+    /// Also write an exception into the configuration, so that it is told no more
+    #[arg(long)]
+    learn: bool,
+
+    /// Last day on which the exception counts, such as 2026-12-31, or a time
+    #[arg(long, value_name = "DAY", requires = "learn", value_parser = Until::read)]
+    until: Option<Until>,
 }
 
 impl Mark {
-    pub(super) async fn run(self, url: &str, _global: &Global) -> anyhow::Result<Ended> {
+    pub(super) async fn run(self, url: &str, global: &Global) -> anyhow::Result<Ended> {
+        anyhow::ensure!(
+            !self.learn || self.verdict == Verdict::FalsePositive,
+            "--learn is for a false-positive: an exception hides what was nothing"
+        );
         let lake = open(url).await?;
         let id = id_of(&lake, &self.id).await?;
+        let learned = match self.learn {
+            true => Some(Learned::prepare(&self.lesson(&lake, &id).await?, global)?),
+            false => None,
+        };
         let quoted_id = quoted(&id);
         let sql = format!(
             "select {}, tenant, connection from incidents where finding_id = {quoted_id}",
@@ -78,8 +99,9 @@ impl Mark {
             let says_so = last.first().is_some_and(|row| {
                 row.text(1) == self.verdict.as_str() && (note.is_empty() || row.text(2) == note)
             });
-            if says_so {
-                return told(&id, self.verdict, "is marked already as");
+            let is_news = learned.as_ref().is_some_and(Learned::is_news);
+            if says_so && !is_news {
+                return told(&id, self.verdict, "is marked already as", learned.as_ref());
             }
             let number = last.first().and_then(|row| row.text(0).parse().ok()).unwrap_or(0_u32);
             let mark = MarkRow {
@@ -89,7 +111,7 @@ impl Mark {
                 tenant: text(1),
                 connection: text(2),
                 verdict: self.verdict.as_str(),
-                learned: false,
+                learned: is_news,
                 note: self.note.as_deref().map(Into::into),
             };
             match marks::put(&store, &mark, opened_at) {
@@ -101,11 +123,55 @@ impl Mark {
             }
         }
         store.sweep()?;
-        told(&id, self.verdict, "is marked as")
+        if let Some(learned) = &learned {
+            learned.write()?;
+        }
+        told(&id, self.verdict, "is marked as", learned.as_ref())
+    }
+
+    /// What an exception for it names.
+    async fn lesson(&self, lake: &Lake, id: &str) -> anyhow::Result<Lesson> {
+        let sql = format!(
+            "select rule, connection, prefix, culprit_asn, {} from incidents where finding_id = {}",
+            micros("opened_at"),
+            quoted(id)
+        );
+        let answer = Answer::of(lake, &sql).await?;
+        let row = answer.first();
+        let text = |column: usize| row.map_or("", |row| row.text(column));
+        let rule = Rule::ALL.iter().find(|(_, word, _)| *word == text(0)).map(|(rule, ..)| *rule);
+        let rule =
+            rule.ok_or_else(|| anyhow::anyhow!("{:?} is no rule of this version", text(0)))?;
+        let opened_at = row.and_then(|row| row.time(4)).unwrap_or_default();
+        if let Some(until) = self.until.as_ref().filter(|until| !until.is_after(opened_at)) {
+            anyhow::bail!("--until {until} is before the finding was opened, at {opened_at}");
+        }
+        Ok(Lesson {
+            id: id.to_owned(),
+            rule,
+            connection: Some(text(1).to_owned()).filter(|name| !name.is_empty()),
+            prefix: text(2).parse().ok(),
+            culprit: text(3).parse().ok().map(Asn),
+            opened_at,
+            until: self.until.clone(),
+            note: self.note.clone(),
+        })
     }
 }
 
-fn told(id: &str, verdict: Verdict, how: &str) -> anyhow::Result<Ended> {
-    writeln!(std::io::stdout().lock(), "{id} {how} {}", verdict.as_str())?;
+fn told(id: &str, verdict: Verdict, how: &str, learned: Option<&Learned>) -> anyhow::Result<Ended> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{id} {how} {}", verdict.as_str())?;
+    if let Some(learned) = learned {
+        let path = learned.path().display();
+        match learned.is_news() {
+            true => writeln!(
+                out,
+                "written into {path}, obeyed from the next start or replay on:\n\n{}",
+                learned.lines
+            )?,
+            false => writeln!(out, "{path} has an exception that covers it already")?,
+        }
+    }
     Ok(Ended::Well)
 }

@@ -1,6 +1,7 @@
 //! `peerscope findings`: what the detectors found, and why.
 
 mod graph;
+mod learn;
 mod mark;
 mod show;
 

@@ -6,7 +6,7 @@ const PARTNER: u32 = 64_499;
 const OTHER: u32 = 64_498;
 
 /// Ten peers at each of two collectors; most reach the prefix by the partner.
-fn watched(extra: &str) -> Story {
+pub(super) fn watched(extra: &str) -> Story {
     let json = format!(
         r#"{{"name":"seattle","prefixes":["203.0.113.0/24"],"origin_asns":[64510],
             "partner":{{"name":"Litware","asn":{PARTNER}}}{extra}}}"#
@@ -22,7 +22,7 @@ fn watched(extra: &str) -> Story {
     story
 }
 
-fn peers() -> impl Iterator<Item = u8> {
+pub(super) fn peers() -> impl Iterator<Item = u8> {
     (1..=10).chain(101..=110)
 }
 

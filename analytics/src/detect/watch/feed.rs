@@ -97,8 +97,7 @@ impl Feeds {
                 peers >= PEERS_MIN && !sessions.is_partial && sessions.up.values().all(|up| !up);
             if is_lost {
                 let claim = claim(key, &collector, peers, at.time);
-                let score_min = facts.options.score_min();
-                transitions.extend(conditions.hold(claim, at, facts.registry, score_min));
+                transitions.extend(conditions.hold(claim, at, facts.registry, facts.options));
             } else {
                 transitions.extend(conditions.end(&key, at, None, facts.registry));
             }

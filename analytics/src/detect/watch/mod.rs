@@ -292,8 +292,7 @@ impl Watch {
             if told_at <= now || conditions.is_open(&claim.key) {
                 let mut claim = Claim { since: lasting.since, ..claim };
                 claim.terms.retain(|term| facts.options.counts(term));
-                let score_min = facts.options.score_min();
-                transitions.extend(conditions.hold(claim, at, registry, score_min));
+                transitions.extend(conditions.hold(claim, at, registry, facts.options));
             } else {
                 wait(told_at);
             }
