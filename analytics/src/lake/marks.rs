@@ -2,7 +2,7 @@
 //!
 //! Each finding has a chain of its own (`marks`, finding, number of the mark): create-if-absent
 //! decides between two who mark at once, and no lock is taken, so that a running service is not in
-//! the way: `docs/decisions/0022-marks.md`.
+//! the way: `docs/decisions/0024-marks.md`.
 
 use schemas::tables::{self, MarkRow};
 use schemas::time::Timestamp;
