@@ -82,16 +82,9 @@ pub(super) fn joint(hops: &[Asn], group: &str, facts: &Facts<'_>) -> Option<Join
     Some(Joint { at, reach: at + run, sign: Sign::UnknownLink })
 }
 
-/// The first AS, from the origin, that passes a provider's or peer's route to a provider or peer. Two
-/// links that the baseline holds are usual, whatever the relationships call them.
-pub(super) fn valley(hops: &[Asn], group: &str, facts: &Facts<'_>) -> Option<Joint> {
-    let is_usual = |at: usize| {
-        let link = hops.get(at).zip(hops.get(at + 1));
-        link.is_some_and(|(a, b)| facts.baseline.knows_link(group, *a, *b))
-    };
-    let turns = valley::all(hops, facts.reference);
-    let first =
-        turns.iter().find(|turn| !(is_usual(turn.at.saturating_sub(1)) && is_usual(turn.at)))?;
+/// The first AS, from the origin, that passes a provider's or peer's route to a provider or peer.
+pub(super) fn valley(hops: &[Asn], facts: &Facts<'_>) -> Option<Joint> {
+    let first = *valley::all(hops, facts.reference).first()?;
     Some(Joint { at: first.at.saturating_sub(1), reach: first.at, sign: Sign::Valley })
 }
 

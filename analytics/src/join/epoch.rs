@@ -189,7 +189,7 @@ impl Routes {
                 None => self.sessions.remove(&key),
             };
         }
-        if let Some((end, hops)) = before.map(|route| end_of(route))
+        if let Some((end, hops)) = before.map(end_of)
             && let Some(lengths) = self.held.get_mut(&end)
         {
             if let Some(count) = lengths.get_mut(&hops) {
@@ -200,7 +200,7 @@ impl Routes {
                 self.held.remove(&end);
             }
         }
-        if let Some((end, hops)) = after.map(|route| end_of(route)) {
+        if let Some((end, hops)) = after.map(end_of) {
             *self.held.entry(end).or_default().entry(hops).or_default() += 1;
         }
     }

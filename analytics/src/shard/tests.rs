@@ -15,6 +15,9 @@ use crate::correlate::Correlate;
 const PREFIX: &str = "192.0.2.0/24";
 const OWNER: u32 = 64_510;
 
+/// Minute, phase, rule, blame, medians before and after in milliseconds, score.
+type Told = (i64, &'static str, &'static str, String, Option<(u32, u32)>, f64);
+
 /// Two connections of one redundancy group, five peers, a hundred and twenty probes a minute each.
 struct Story {
     shard: Shard,
@@ -138,7 +141,7 @@ impl Story {
     }
 
     /// The end of the log: all rows of findings: minute, phase, rule, blame, before, after, score.
-    fn told(mut self) -> Vec<(i64, &'static str, &'static str, String, Option<(u32, u32)>, f64)> {
+    fn told(mut self) -> Vec<Told> {
         self.shard.finish();
         self.tell();
         self.correlate.apply(0, Summary::End);

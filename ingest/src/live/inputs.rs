@@ -10,10 +10,9 @@ use tokio::sync::oneshot;
 
 use super::LiveIntake;
 use super::gaps::{Gaps, Heard, tell};
-use super::progress::{Passed, Reached, Stall, Stalled};
+use super::progress::{Passed, Reached, Stall};
 use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
-use super::stream::append;
-use super::stream::{Format, Session, Step, address_of};
+use super::stream::{Format, Session, Step, address_of, append};
 use crate::samples::SampleSet;
 use crate::session::BmpSession;
 use crate::source::folder::FileIdentity;
@@ -24,8 +23,6 @@ const AWAY_MAX: usize = 1_024;
 /// What a followed folder says of a file that was read to its end.
 const END: &str = "end";
 
-/// Who is silent where an input as a whole makes no progress.
-const STALLED: &str = "input";
 /// Problems of one input told in words.
 const PROBLEMS_MAX: usize = 20;
 
@@ -361,14 +358,7 @@ impl Input {
             _ => Some(self.behind.map_or(now, |behind| behind.min(now))),
         };
         let heard = Heard { source: &self.settings.name, collector: None, now };
-        match self.stall.at(reached, now, timeout_secs) {
-            Some(Stalled::Began(since)) => {
-                let reason = "no progress; windows close without it";
-                self.gaps.begin(STALLED, since, reason, &heard, intake)
-            }
-            Some(Stalled::Ended) => self.gaps.end(STALLED, &heard, intake),
-            None => Ok(()),
-        }
+        self.stall.tell(reached, timeout_secs, &heard, &mut self.gaps, intake)
     }
 
     fn reach(&mut self, number: u64, reached: Reached) {

@@ -1,9 +1,15 @@
 //! Progress: how far each input is, as windows and as whoever watches the service want to know it.
 
 use schemas::batch::Account;
+use schemas::log::LogError;
 use schemas::time::Timestamp;
 
+use super::LiveIntake;
+use super::gaps::{Gaps, Heard};
 use crate::source::counter::Counter;
+
+/// Who is silent where an input as a whole makes no progress.
+const STALLED: &str = "input";
 
 /// What became of what an input told since the start, for other threads to read.
 #[derive(Debug, Default)]
@@ -103,6 +109,25 @@ pub(super) struct Stall {
 }
 
 impl Stall {
+    /// A gap begins where an input makes no progress for too long, and ends with the next one.
+    pub(super) fn tell(
+        &mut self,
+        reached: Option<Timestamp>,
+        timeout_secs: i64,
+        heard: &Heard<'_>,
+        gaps: &mut Gaps,
+        intake: &mut LiveIntake,
+    ) -> Result<(), LogError> {
+        match self.at(reached, heard.now, timeout_secs) {
+            Some(Stalled::Began(since)) => {
+                let reason = "no progress; windows close without it";
+                gaps.begin(STALLED, since, reason, heard, intake)
+            }
+            Some(Stalled::Ended) => gaps.end(STALLED, heard, intake),
+            None => Ok(()),
+        }
+    }
+
     /// Where an input really is now; says once that it stands still, and once that it goes on.
     pub(super) fn at(
         &mut self,

@@ -27,9 +27,9 @@ table! {
         confidence: &'static str,
         /// The prefix that was seen; null where the finding is about none
         prefix: Option<Prefix>,
-        /// First address, IPv4 mapped into ::ffff:0:0/96
+        /// First address, IPv4 mapped into ::ffff:0:0/96; null without a prefix
         prefix_first: Option<[u8; 16]>,
-        /// Last address, IPv4 mapped into ::ffff:0:0/96
+        /// Last address, IPv4 mapped into ::ffff:0:0/96; null without a prefix
         prefix_last: Option<[u8; 16]>,
         /// The registered prefix that it touches; null for a finding about an AS alone
         registered_prefix: Option<Prefix>,

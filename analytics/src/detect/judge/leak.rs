@@ -16,7 +16,7 @@ use super::{Ours, Verdict, origin, term};
 use crate::reference::{AspaState, Direction, Reference};
 
 /// What witnesses add where relationships alone speak: many see a route that is no leak, too.
-const WITNESSES_ALONE_MAX: f64 = 2.0;
+const WITNESSES_ALONE_MAX: f64 = 1.5;
 
 /// What the sender of a route is to the router that tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,8 +46,7 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
         let joint = if is_part {
             // A part that is not new may be leaked like any route.
             let is_known = facts.baseline.is_usual_part(change.prefix, origin);
-            let valley =
-                || (!is_known).then(|| forger::valley(hops, ours.group(), facts)).flatten();
+            let valley = || (!is_known).then(|| forger::valley(hops, facts)).flatten();
             forger::joint(hops, ours.group(), facts).or_else(valley)?
         } else {
             new_neighbour(hops, ours.group(), facts)?
