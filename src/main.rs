@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Rows are many small pieces, made by one thread and freed by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     peerscope::command::main()
 }

@@ -23,6 +23,8 @@ const CONNECTIONS: u64 = 100;
 const PEERS: u64 = 500;
 /// Messages in a second of event time.
 const RATE: u64 = 6_000;
+/// Messages of the mix `hijack` before the first hijack: what is usual has to be learnt.
+const QUIET: u64 = 90 * RATE;
 /// 2026-03-04T00:00:00Z.
 const START: u64 = 1_772_582_400;
 
@@ -38,7 +40,7 @@ pub(crate) enum Mix {
     Sub,
     /// One in a hundred of a registered prefix, the rest foreign.
     Full,
-    /// Every one a hijack.
+    /// After a minute and a half of what is usual, every one a hijack.
     Hijack,
 }
 
@@ -122,7 +124,7 @@ fn message(mix: Mix, number: u64, random: u64, out: &mut impl io::Write) -> io::
     let (is_ours, is_hijack, is_withdrawal) = match mix {
         Mix::Sub => (true, number % 1_000 == 999, number % 100 < 8),
         Mix::Full => (number.is_multiple_of(100), false, number % 10 == 9),
-        Mix::Hijack => (true, true, false),
+        Mix::Hijack => (true, number >= QUIET, false),
     };
     let prefix = if is_ours { prefix(ours) } else { foreign(random) };
     let origin = if is_hijack { 64_511 } else { origin(ours) };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use schemas::batch::{Account, Action, Control, MessageEvent, RouteEvent};
-use schemas::bgp::Prefix;
+use schemas::bgp::{PeerHeader, Prefix};
 use schemas::log::LogError;
 use schemas::registry::{Domain, Registry};
 use schemas::tables::Text;
@@ -229,6 +229,15 @@ impl<O: Outlet> RouteSink for Recorder<'_, O> {
             }
             Err(error) => self.failed = Some(error),
         }
+    }
+
+    fn may_keep(&self, header: &PeerHeader, prefix: &Prefix) -> bool {
+        self.intake.interest.may_keep(header, prefix)
+    }
+
+    fn leave(&mut self, elements: u64) {
+        self.account.read += elements;
+        self.account.unmatched += elements;
     }
 
     fn session(&mut self, event: &SessionEvent<'_>) {

@@ -14,10 +14,10 @@ use std::io::Cursor;
 
 use ingest::decode::ris_live::RisKind;
 use ingest::session::ris_live::{RisSession, RisTold};
-use ingest::session::{Action, BmpOptions, PeerState};
+use ingest::session::{Action, BmpOptions, PeerState, RouteSink, UpdateView};
 use ingest::source::discover::FileKind;
 use ingest::source::elements::Elements;
-use schemas::bgp::{Asn, Community, Disposition};
+use schemas::bgp::{Asn, Community, Disposition, PeerHeader, Prefix};
 use schemas::time::Timestamp;
 use support::{Tally, Told};
 
@@ -160,6 +160,44 @@ fn what_is_no_update_is_counted() {
     let counts = session.counts();
     assert_eq!((counts.opens, counts.keepalives, counts.notifications), (1, 1, 1));
     assert_eq!((counts.server_errors, counts.others, counts.texts), (1, 4, 8));
+}
+
+/// Leaves what is not of 192.0.2.0/24.
+#[derive(Default)]
+struct Narrow {
+    tally: Tally,
+    left: u64,
+}
+
+impl RouteSink for Narrow {
+    fn update(&mut self, update: &UpdateView<'_>) {
+        self.tally.update(update);
+    }
+
+    fn may_keep(&self, _header: &PeerHeader, prefix: &Prefix) -> bool {
+        prefix.to_string() == "192.0.2.0/24"
+    }
+
+    fn leave(&mut self, elements: u64) {
+        self.left += elements;
+    }
+}
+
+#[test]
+fn attributes_of_what_nobody_wants_stay_unread() {
+    let update = |prefix: &str| {
+        in_envelope(&format!(
+            r#""type":"UPDATE","path":["x"],"withdrawals":["{prefix}"],
+            "announcements":[{{"next_hop":"192.0.2.1","prefixes":["198.51.100.0/24"]}}]"#
+        ))
+    };
+    let (mut session, mut sink) = (RisSession::new(), Narrow::default());
+    assert!(session.text(update("203.0.113.0/24").as_bytes(), &mut sink).is_ok());
+    assert_eq!((sink.left, sink.tally.elements), (2, 0));
+    assert_eq!(session.counts().updates.elements(), 2);
+    let refused = session.text(update("192.0.2.0/24").as_bytes(), &mut sink);
+    assert_eq!(refused.map_err(|error| error.reason()), Err("bad_json"));
+    assert_eq!(sink.left, 2);
 }
 
 #[test]

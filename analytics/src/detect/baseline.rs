@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::{HashMap, HashSet};
 use schemas::bgp::{Asn, PathAttributes, Prefix};
 use schemas::connection::Connection;
 use schemas::registry::{Owner, Registry, Relation};
@@ -44,7 +45,11 @@ const TURNS_MAX: usize = 10_000;
 /// What is usual on the way to what a connection group registers.
 #[derive(Debug, Default)]
 struct Usual {
-    links: BTreeSet<(Asn, Asn)>,
+    links: HashSet<(Asn, Asn)>,
+    /// Their ends.
+    asns: HashSet<Asn>,
+    /// Links that are not usual yet.
+    new_links: HashMap<(Asn, Asn), NewLink>,
     /// Where routes turned as if they were leaked: they may.
     turns: BTreeSet<Turn>,
     /// Most times that an AS stood in a row.
@@ -67,7 +72,8 @@ pub(super) struct Baseline {
     has_dump: bool,
     /// The same of what was heard while learning without one.
     heard: BTreeMap<(Prefix, Asn), u32>,
-    new_links: BTreeMap<(String, (Asn, Asn)), NewLink>,
+    /// Links of all groups that are not usual yet.
+    links_waiting: usize,
     /// Registrations that came later, and until when they are learnt.
     fresh: BTreeMap<Owner, Timestamp>,
 }
@@ -121,31 +127,15 @@ impl Baseline {
 
     /// Links that nobody told while learning: they become usual if they last.
     fn note_links(&mut self, change: &Change<'_>, route: &PathAttributes, registry: &Registry) {
-        let hops = route.as_path.collapsed();
         for touch in change.touches.iter().filter(|t| t.relation == Relation::Exact) {
             let Some(connection) = registry.connection(touch.owner.connection) else { continue };
             let group = connection.group();
-            for (a, b) in hops.iter().zip(hops.iter().skip(1)) {
-                let link = link(*a, *b);
-                if self.usual(group).is_some_and(|usual| usual.links.contains(&link)) {
-                    continue;
-                }
-                let key = (group.to_owned(), link);
-                if self.new_links.len() >= LINKS_WAITING_MAX && !self.new_links.contains_key(&key) {
-                    continue;
-                }
-                let new = self
-                    .new_links
-                    .entry(key)
-                    .or_insert_with(|| NewLink { first_told: change.time, peers: BTreeSet::new() });
-                if new.peers.len() < LINK_PEERS {
-                    new.peers.insert(change.peer);
-                }
-                let lasted = change.time.secs_since(new.first_told) >= LINK_SECS;
-                if lasted && new.peers.len() >= LINK_PEERS {
-                    self.new_links.remove(&(group.to_owned(), link));
-                    self.groups.entry(group.to_owned()).or_default().links.insert(link);
-                }
+            let usual = match self.groups.get_mut(group) {
+                Some(usual) => usual,
+                None => self.groups.entry(group.to_owned()).or_default(),
+            };
+            for (a, b) in route.as_path.links() {
+                usual.note(link(a, b), change, &mut self.links_waiting);
             }
         }
     }
@@ -217,8 +207,7 @@ impl Baseline {
 
     /// Whether an AS was seen on the way to what a group registers.
     pub(super) fn knows_asn(&self, group: &str, asn: Asn) -> bool {
-        let knows = |usual: &Usual| usual.links.iter().any(|(a, b)| *a == asn || *b == asn);
-        self.usual(group).is_some_and(knows)
+        self.usual(group).is_some_and(|usual| usual.asns.contains(&asn))
     }
 
     /// Whether routes of a group turned there before.
@@ -266,6 +255,30 @@ impl Baseline {
 }
 
 impl Usual {
+    /// Notes a link after learning; it becomes usual if it lasts.
+    fn note(&mut self, link: (Asn, Asn), change: &Change<'_>, waiting: &mut usize) {
+        if self.links.contains(&link) {
+            return;
+        }
+        if *waiting >= LINKS_WAITING_MAX && !self.new_links.contains_key(&link) {
+            return;
+        }
+        let new = self.new_links.entry(link).or_insert_with(|| {
+            *waiting += 1;
+            NewLink { first_told: change.time, peers: BTreeSet::new() }
+        });
+        if new.peers.len() < LINK_PEERS {
+            new.peers.insert(change.peer);
+        }
+        let lasted = change.time.secs_since(new.first_told) >= LINK_SECS;
+        if lasted && new.peers.len() >= LINK_PEERS {
+            self.new_links.remove(&link);
+            *waiting -= 1;
+            self.links.insert(link);
+            self.asns.extend([link.0, link.1]);
+        }
+    }
+
     fn learn(
         &mut self,
         change: &Change<'_>,
@@ -273,8 +286,11 @@ impl Usual {
         registry: &Registry,
         reference: &Reference,
     ) {
-        let path = route.as_path.collapsed();
-        self.links.extend(path.iter().zip(path.iter().skip(1)).map(|(a, b)| link(*a, *b)));
+        for (a, b) in route.as_path.links() {
+            if self.links.insert(link(a, b)) {
+                self.asns.extend([a, b]);
+            }
+        }
         self.has_set |= route.as_path.has_set();
         if let Some((_, times)) = hygiene::longest_run(route.as_path.asns()) {
             self.prepends_most = self.prepends_most.max(times);

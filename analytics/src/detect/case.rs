@@ -11,9 +11,10 @@ use schemas::finding::{
 use schemas::time::Timestamp;
 
 use super::condition::Moment;
-use super::forger::{self, Common, Forger, Joint};
+use super::forger::{self, Common, Forger};
 use super::judge::Verdict;
 use super::life::{Life, Standing, finding_id};
+use super::paths::Paths;
 use super::score::Crowd;
 use super::{CaseKey, Change, Facts, Suspect, path_text, score};
 use crate::reference::OriginValidity;
@@ -24,9 +25,6 @@ const WITNESSES_TOLD_MAX: usize = 100;
 
 /// Blackholing and scrubbing are excused for this long.
 const EXCUSE_SECS: i64 = 24 * 3_600;
-
-/// Share of the witnesses whose paths must agree on a hop.
-const SHARED_MIN: f64 = 0.95;
 
 /// One path of one peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +40,10 @@ pub(super) struct Case {
     verdict: Verdict,
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
-    /// The path of each witness, from the origin on, and where it stops being believable.
-    paths: BTreeMap<WitnessKey, (Arc<[Asn]>, Option<Joint>)>,
+    /// Peer ASes of the witnesses, and how many of these each has.
+    asns: BTreeMap<Asn, u32>,
+    /// The paths of the witnesses.
+    paths: Paths,
     /// Peer ASes of those that held a route of a right origin before; a peer that swings stays here.
     turned: BTreeSet<Asn>,
     /// Most paths that there were at once.
@@ -75,7 +75,8 @@ impl Case {
         );
         let mut case = Self {
             life: Life::new(id, change.time),
-            paths: BTreeMap::from([(key, (Arc::clone(&verdict.hops), verdict.joint))]),
+            asns: BTreeMap::new(),
+            paths: Paths::default(),
             paths_most: 0,
             turned: BTreeSet::new(),
             forger: None,
@@ -86,6 +87,7 @@ impl Case {
             first: witness.clone(),
         };
         case.hold(key, witness);
+        case.paths.insert(key, Arc::clone(&case.verdict.hops), case.verdict.joint);
         case.turn(change);
         case.place(change.time, facts);
         let transition = case.begin(Phase::Opened, change, facts);
@@ -101,7 +103,7 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.hold(key, witness(change));
-        self.paths.insert(key, (Arc::clone(&verdict.hops), verdict.joint));
+        self.paths.insert(key, Arc::clone(&verdict.hops), verdict.joint);
         self.verdict = verdict.after(&self.verdict);
         self.turn(change);
         if self.life.closed_at.take().is_some() {
@@ -135,8 +137,9 @@ impl Case {
         facts: &Facts<'_>,
     ) -> Option<Transition> {
         self.untold.remove(&key);
-        self.paths.remove(&key);
-        self.witnesses.remove(&key)?;
+        self.paths.remove(key);
+        let lost = self.witnesses.remove(&key)?;
+        self.count_out(lost.peer_asn);
         if !self.witnesses.is_empty() {
             return None;
         }
@@ -162,14 +165,13 @@ impl Case {
             return;
         }
         self.paths_most = self.paths_most.max(self.paths.len());
-        let joints = self.paths.values().filter_map(|(hops, joint)| Some((hops, (*joint)?)));
-        let nearest = joints.min_by_key(|(_, joint)| (joint.at, joint.reach));
         let common = Common {
-            hops: shared(self.paths.values().map(|(hops, _)| &**hops)),
+            hops: self.paths.shared(),
             is_alone: self.witness_asns() == 1,
             origin_is_right: matches!(self.verdict.key.suspect, Suspect::Path(_)),
             is_part: self.verdict.rule == Rule::HijackSubPrefix,
         };
+        let nearest = self.paths.nearest();
         self.forger = nearest.and_then(|(hops, joint)| forger::forger(hops, joint, common, facts));
         self.excuse = self.excuse(now, facts);
         let is_excused = self.excuse.is_some();
@@ -223,8 +225,16 @@ impl Case {
     }
 
     fn witness_asns(&self) -> u32 {
-        let asns: BTreeSet<Asn> = self.witnesses.values().map(|witness| witness.peer_asn).collect();
-        u32::try_from(asns.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.asns.len()).unwrap_or(u32::MAX)
+    }
+
+    fn count_out(&mut self, asn: Asn) {
+        if let Some(count) = self.asns.get_mut(&asn) {
+            *count -= 1;
+            if *count == 0 {
+                self.asns.remove(&asn);
+            }
+        }
     }
 
     fn hold(&mut self, key: WitnessKey, witness: Option<Witness>) {
@@ -234,6 +244,7 @@ impl Case {
             witness.path_before.clone_from(&before.path_before);
         } else {
             self.untold.insert(key);
+            *self.asns.entry(witness.peer_asn).or_default() += 1;
         }
         self.witnesses.insert(key, witness);
     }
@@ -343,26 +354,6 @@ fn witness(change: &Change<'_>) -> Option<Witness> {
         source: change.source.clone(),
         source_offset: change.source_offset,
     })
-}
-
-/// How many hops from the origin on nearly all paths have in common.
-fn shared<'a>(paths: impl Iterator<Item = &'a [Asn]>) -> usize {
-    let mut left: Vec<&[Asn]> = paths.collect();
-    let enough = (left.len() as f64 * SHARED_MIN).ceil() as usize;
-    let mut shared = 0;
-    loop {
-        let mut counts: BTreeMap<Asn, usize> = BTreeMap::new();
-        for asn in left.iter().filter_map(|path| path.get(shared)) {
-            *counts.entry(*asn).or_default() += 1;
-        }
-        match counts.into_iter().max_by_key(|(_, count)| *count) {
-            Some((most, count)) if count >= enough => {
-                left.retain(|path| path.get(shared) == Some(&most));
-                shared += 1;
-            }
-            _ => return shared,
-        }
-    }
 }
 
 fn explain(

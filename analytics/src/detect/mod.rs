@@ -5,7 +5,7 @@
 //! - [`forger`]: where a path stops being believable, and who made it up.
 //! - [`baseline`]: what is usual: origins, links, covering prefixes.
 //! - [`score`]: how sure a verdict makes us, term by term.
-//! - [`case`]: a route that somebody holds: witnesses come and go.
+//! - [`case`]: a route that somebody holds: witnesses come and go; [`paths`]: what theirs share.
 //! - [`watch`]: what all peers together hold: what is lost, moved, flaps; [`condition`]: its findings.
 //! - [`life`]: what all findings share: they open, change, end, come back.
 
@@ -16,6 +16,7 @@ mod forger;
 mod judge;
 mod life;
 mod moves;
+mod paths;
 mod score;
 mod valley;
 mod watch;

@@ -243,7 +243,7 @@ impl Routes {
     /// The route in force by what is held now, and its length.
     fn in_force(&self, edges: &Edges) -> (Option<InForce>, u16) {
         if let Some((key, route)) = self.sessions.first_key_value() {
-            let path = route.as_path.collapsed();
+            let path: Vec<Asn> = route.as_path.hops().collect();
             let as_hops = u16::try_from(path.len()).unwrap_or(u16::MAX);
             let role = match key.rank {
                 0 => Some("primary".into()),
@@ -319,10 +319,10 @@ fn session_key(
 
 /// The end of a path, and the length of the whole.
 fn end_of(route: &Arc<PathAttributes>) -> (PathEnd, u16) {
-    let hops = route.as_path.collapsed();
-    let mut from_origin = hops.iter().rev().copied();
-    let end = (from_origin.next(), from_origin.next());
-    (end, u16::try_from(hops.len()).unwrap_or(u16::MAX))
+    let mut hops = route.as_path.hops_from_origin();
+    let end = (hops.next(), hops.next());
+    let told = usize::from(end.0.is_some()) + usize::from(end.1.is_some());
+    (end, u16::try_from(told + hops.count()).unwrap_or(u16::MAX))
 }
 
 fn path_of((origin, via): PathEnd) -> Vec<Asn> {

@@ -19,9 +19,8 @@ pub mod tally;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use schemas::bgp::{PathAttributes, Prefix};
+use schemas::bgp::Prefix;
 use schemas::finding::{RouteCost, Transition};
 use schemas::registry::{Owner, Registry, Relation};
 use schemas::sample::Statistic;
@@ -119,12 +118,8 @@ impl Join {
         reference: &Reference,
     ) {
         self.epochs.on_change(change, registry, &reference.geo.edges);
-        let path = |route: &Option<Arc<PathAttributes>>| {
-            route.as_ref().map(|route| route.as_path.collapsed())
-        };
         let is_near = change.touches.iter().any(|touch| touch.relation != Relation::Exact);
-        if !is_near || change.is_snapshot || path(&change.route.before) == path(&change.route.after)
-        {
+        if !is_near || change.is_snapshot || !change.route.is_of_path() {
             return;
         }
         let around = change.touches.iter().filter(|touch| touch.relation != Relation::Exact);

@@ -112,12 +112,12 @@ impl Aspas {
         direction: Direction,
         is_route_server_client: bool,
     ) -> AspaState {
-        let hops = path.collapsed();
-        let begins = hops.first() == Some(&neighbour) || is_route_server_client;
-        if path.has_set() || hops.is_empty() || !begins {
+        let first = path.hops().next();
+        let begins = first == Some(neighbour) || is_route_server_client;
+        if path.has_set() || first.is_none() || !begins {
             return AspaState::Invalid;
         }
-        self.verify_hops(&hops.iter().rev().copied().collect::<Vec<_>>(), direction)
+        self.verify_hops(&path.hops_from_origin().collect::<Vec<_>>(), direction)
     }
 
     /// The state of a path whose prepends are collapsed, from the origin on.

@@ -148,13 +148,18 @@ impl Routes {
         plain.chain(self.paths.iter().map(Path::held))
     }
 
-    /// The routes for one prefix, in the order of their path identifiers.
-    pub(super) fn of_prefix(&self, prefix: PrefixId) -> Vec<Held> {
+    /// The routes for one prefix, in the order of their path identifiers, the one without first.
+    pub(super) fn of_prefix(&self, prefix: PrefixId, mut visit: impl FnMut(Held)) {
+        if let Some(word) = self.word(prefix) {
+            visit(Held::of(prefix, None, word));
+        }
+        if self.paths.is_empty() {
+            return;
+        }
         let of_prefix = self.paths.iter_hash(hash(prefix)).filter(|path| path.prefix == prefix);
         let mut held: Vec<Held> = of_prefix.map(Path::held).collect();
-        held.extend(self.word(prefix).map(|word| Held::of(prefix, None, word)));
         held.sort_unstable();
-        held
+        held.into_iter().for_each(visit);
     }
 
     fn word(&self, prefix: PrefixId) -> Option<u32> {

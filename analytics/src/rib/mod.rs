@@ -43,6 +43,20 @@ pub struct RouteChange {
     pub after: Option<Arc<PathAttributes>>,
 }
 
+impl RouteChange {
+    /// Whether the path is another one, prepends aside, and not attributes alone.
+    #[must_use]
+    pub fn is_of_path(&self) -> bool {
+        match (&self.before, &self.after) {
+            (None, None) => false,
+            (Some(before), Some(after)) => {
+                !Arc::ptr_eq(before, after) && !before.as_path.hops().eq(after.as_path.hops())
+            }
+            _ => true,
+        }
+    }
+}
+
 /// A route that fell without a withdrawal.
 #[derive(Clone, Debug)]
 pub struct Fallen {
@@ -91,6 +105,8 @@ pub struct Memory {
 #[derive(Debug)]
 struct Peer {
     header: Arc<PeerHeader>,
+    /// Place of its routing domain among those met.
+    domain: usize,
     ipv4: Routes,
     ipv6: Routes,
 }
@@ -101,6 +117,7 @@ pub struct Rib {
     ids: HashMap<Arc<PeerHeader>, PeerId>,
     last: Option<PeerId>,
     peers: Vec<Peer>,
+    domains: Vec<Arc<str>>,
     ipv4: PrefixTable<u32>,
     ipv6: PrefixTable<[u8; 16]>,
     attributes: AttributeTable,
@@ -132,6 +149,7 @@ impl Rib {
             ids: HashMap::new(),
             last: None,
             peers: Vec::new(),
+            domains: Vec::new(),
             ipv4: PrefixTable::default(),
             ipv6: PrefixTable::default(),
             attributes: AttributeTable::default(),
@@ -155,9 +173,17 @@ impl Rib {
     fn new_peer(&mut self, peer: &Arc<PeerHeader>) -> PeerId {
         let id = PeerId::try_from(self.peers.len()).unwrap_or(PeerId::MAX);
         let header = Arc::clone(peer);
-        self.peers.push(Peer { header, ipv4: Routes::default(), ipv6: Routes::default() });
+        let domain = self.domain(&header.routing_domain).unwrap_or_else(|| {
+            self.domains.push(Arc::clone(&header.routing_domain));
+            self.domains.len() - 1
+        });
+        self.peers.push(Peer { header, domain, ipv4: Routes::default(), ipv6: Routes::default() });
         self.ids.insert(Arc::clone(peer), id);
         id
+    }
+
+    fn domain(&self, name: &str) -> Option<usize> {
+        self.domains.iter().position(|domain| **domain == *name)
     }
 
     /// The peer of that number.
@@ -255,9 +281,8 @@ impl Rib {
     /// it. What a router itself uses or announces does not count.
     #[must_use]
     pub fn is_visible(&self, domain: &str, prefix: &Prefix) -> bool {
-        let believes = |peer: &&Peer| {
-            peer.header.rib_view.is_adj_rib_in() && &*peer.header.routing_domain == domain
-        };
+        let Some(domain) = self.domain(domain) else { return false };
+        let believes = |peer: &&Peer| peer.domain == domain && peer.header.rib_view.is_adj_rib_in();
         let mut peers = self.peers.iter().filter(believes);
         match prefix.family() {
             Family::Ipv4 => {
@@ -283,12 +308,12 @@ impl Rib {
                     Family::Ipv4 => &peer.ipv4,
                     Family::Ipv6 => &peer.ipv6,
                 };
-                for Held { path_id, attributes, is_stale, .. } in routes.of_prefix(id) {
+                routes.of_prefix(id, |Held { path_id, attributes, is_stale, .. }| {
                     if let Some(attributes) = self.attributes.get(attributes) {
                         let peer = &peer.header;
                         visit(HeldRoute { prefix, peer, path_id, attributes, is_stale });
                     }
-                }
+                });
             }
         }
     }
@@ -301,22 +326,22 @@ impl Rib {
             Family::Ipv6 => self.ipv6.find(prefix),
         };
         let mut found = Vec::new();
-        let Some(id) = id else { return found };
-        for (number, Peer { header, ipv4, ipv6 }) in (0..).zip(&self.peers) {
-            if &*header.routing_domain != domain {
+        let Some((id, domain)) = id.zip(self.domain(domain)) else { return found };
+        for (number, Peer { header, domain: of_peer, ipv4, ipv6 }) in (0..).zip(&self.peers) {
+            if *of_peer != domain {
                 continue;
             }
             let routes = match prefix.family() {
                 Family::Ipv4 => ipv4,
                 Family::Ipv6 => ipv6,
             };
-            for Held { path_id, attributes, is_stale, .. } in routes.of_prefix(id) {
+            routes.of_prefix(id, |Held { path_id, attributes, is_stale, .. }| {
                 if let Some(attributes) = self.attributes.get(attributes) {
                     let route =
                         HeldRoute { prefix: *prefix, peer: header, path_id, attributes, is_stale };
                     found.push((number, route));
                 }
-            }
+            });
         }
         found
     }

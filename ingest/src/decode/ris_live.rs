@@ -11,6 +11,7 @@
 //! `LOCAL_PREF`, unknown attributes.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 
 use schemas::bgp::{
@@ -18,6 +19,9 @@ use schemas::bgp::{
 };
 use schemas::time::Timestamp;
 use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserializer};
+use serde_json::value::RawValue;
 
 use super::cursor::DecodeError;
 
@@ -92,18 +96,20 @@ pub struct RisMessage<'a> {
     timestamp: f64,
     #[serde(borrow)]
     peer: Cow<'a, str>,
+    /// A number, or a text of one.
     #[serde(borrow)]
-    peer_asn: NumberOrText<'a>,
+    peer_asn: &'a RawValue,
     #[serde(borrow)]
     host: Cow<'a, str>,
     #[serde(borrow, default, rename = "type")]
     kind: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     raw: Option<Cow<'a, str>>,
-    #[serde(default)]
-    path: Option<Vec<PathPart>>,
-    #[serde(default)]
-    community: Option<Vec<(u32, u32)>>,
+    /// Read when asked: most messages are of nobody's prefix.
+    #[serde(borrow, default)]
+    path: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    community: Option<&'a RawValue>,
     #[serde(borrow, default)]
     origin: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -113,26 +119,45 @@ pub struct RisMessage<'a> {
     #[serde(borrow, default)]
     announcements: Option<Vec<Announcement<'a>>>,
     #[serde(borrow, default)]
-    withdrawals: Option<Vec<Cow<'a, str>>>,
+    withdrawals: Option<Vec<Part<'a>>>,
     #[serde(borrow, default)]
     state: Option<Cow<'a, str>>,
     #[serde(default)]
     notification: Option<serde::de::IgnoredAny>,
 }
 
+/// A text that lies where it was read, unless it has escapes.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum NumberOrText<'a> {
-    Number(u32),
-    #[serde(borrow)]
-    Text(Cow<'a, str>),
-}
+#[serde(transparent)]
+struct Part<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 enum PathPart {
     Asn(u32),
     Set(Vec<u32>),
+}
+
+impl<'de> Deserialize<'de> for PathPart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = PathPart;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an AS number or a set of them")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PathPart, E> {
+                let asn = u32::try_from(number);
+                asn.map(PathPart::Asn).map_err(|_| E::custom("an AS number has 32 bits"))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, set: A) -> Result<PathPart, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(set)).map(PathPart::Set)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -140,7 +165,7 @@ struct Announcement<'a> {
     #[serde(borrow)]
     next_hop: Cow<'a, str>,
     #[serde(borrow)]
-    prefixes: Vec<Cow<'a, str>>,
+    prefixes: Vec<Part<'a>>,
 }
 
 /// A text with a message in it: most of them.
@@ -188,15 +213,20 @@ pub enum RisKind {
     Other,
 }
 
-/// An UPDATE of JSON as routes: what is withdrawn, and each next hop with its prefixes.
+/// The routes of an UPDATE of JSON: what is withdrawn, and each next hop with its prefixes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct JsonUpdate {
+pub struct JsonRoutes {
     /// Prefixes withdrawn.
     pub withdrawn: Vec<Prefix>,
-    /// Attributes of what is announced, without a next hop.
-    pub attributes: PathAttributes,
     /// Next hops and what is announced with them.
     pub announced: Vec<(IpAddr, Vec<Prefix>)>,
+}
+
+impl JsonRoutes {
+    /// All prefixes.
+    pub fn prefixes(&self) -> impl Iterator<Item = &Prefix> {
+        self.withdrawn.iter().chain(self.announced.iter().flat_map(|(_, prefixes)| prefixes))
+    }
 }
 
 impl<'a> RisText<'a> {
@@ -208,24 +238,28 @@ impl<'a> RisText<'a> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(RisError::TooLong { bytes: text.len() });
         }
-        let refused = match serde_json::from_slice::<Envelope<'a>>(text) {
+        let text = std::str::from_utf8(text).map_err(|error| RisError::Json {
+            words: "no UTF-8".to_owned(),
+            column: error.valid_up_to() + 1,
+        })?;
+        let refused = match serde_json::from_str::<Envelope<'a>>(text) {
             Ok(Envelope { kind, data }) if kind == "ris_message" => {
                 return Ok(Self::Message(Box::new(data)));
             }
             Ok(_) => return Ok(Self::Other),
             Err(error) => error,
         };
-        let head = serde_json::from_slice::<Head<'a>>(text).map_err(|error| malformed(&error))?;
+        let head = serde_json::from_str::<Head<'a>>(text).map_err(|error| malformed(&error))?;
         match head.kind.as_deref() {
             Some("ris_message") => Err(malformed(&refused)),
             Some("ris_error") => {
-                let told = serde_json::from_slice::<ServerError<'_>>(text);
+                let told = serde_json::from_str::<ServerError<'_>>(text);
                 let words = told.map_or(Cow::Borrowed("without words"), |told| told.data.message);
                 let plain = words.chars().filter(|letter| !letter.is_control());
                 Ok(Self::Error(plain.take(WORDS_MAX).collect()))
             }
             Some(kind) if kind.starts_with("ris_") || kind == "pong" => Ok(Self::Other),
-            _ => match serde_json::from_slice(text) {
+            _ => match serde_json::from_str(text) {
                 Ok(message) => Ok(Self::Message(Box::new(message))),
                 Err(error) => Err(malformed(&error)),
             },
@@ -267,12 +301,9 @@ impl RisMessage<'_> {
     /// # Errors
     /// [`RisError::Field`] if it is none.
     pub fn peer_asn(&self) -> Result<Asn, RisError> {
-        match &self.peer_asn {
-            NumberOrText::Number(number) => Ok(Asn(*number)),
-            NumberOrText::Text(text) => {
-                text.parse().map(Asn).map_err(|_| RisError::field("peer_asn", text))
-            }
-        }
+        let text = self.peer_asn.get();
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        text.parse().map(Asn).map_err(|_| RisError::field("peer_asn", text))
     }
 
     /// The collector, without the domain of its host: `rrc21`.
@@ -327,20 +358,24 @@ impl RisMessage<'_> {
     /// The routes of an UPDATE as its JSON has them.
     ///
     /// # Errors
-    /// [`RisError::Field`]: the first field that does not hold what it should.
-    pub fn update(&self) -> Result<JsonUpdate, RisError> {
-        let prefixes = |texts: &[Cow<'_, str>]| -> Result<Vec<Prefix>, RisError> {
-            texts.iter().map(|text| prefix(text)).collect()
+    /// [`RisError::Field`]: the first prefix or next hop that is none.
+    pub fn routes(&self) -> Result<JsonRoutes, RisError> {
+        let prefixes = |texts: &[Part<'_>]| -> Result<Vec<Prefix>, RisError> {
+            texts.iter().map(|Part(text)| prefix(text)).collect()
         };
         let withdrawn = prefixes(self.withdrawals.as_deref().unwrap_or_default())?;
         let mut announced: Vec<(IpAddr, Vec<Prefix>)> = Vec::new();
         for announcement in self.announcements.as_deref().unwrap_or_default() {
             announced.push((next_hop(&announcement.next_hop)?, prefixes(&announcement.prefixes)?));
         }
-        Ok(JsonUpdate { withdrawn, attributes: self.attributes()?, announced: merged(announced) })
+        Ok(JsonRoutes { withdrawn, announced: merged(announced) })
     }
 
-    fn attributes(&self) -> Result<PathAttributes, RisError> {
+    /// What an UPDATE says of what it announces, without a next hop.
+    ///
+    /// # Errors
+    /// [`RisError`]: the first field that does not hold what it should.
+    pub fn attributes(&self) -> Result<PathAttributes, RisError> {
         let origin = match self.origin.as_deref() {
             // No UPDATE is without one: the JSON has left it out.
             None => Some(Origin::Incomplete),
@@ -358,10 +393,10 @@ impl RisMessage<'_> {
                 _ => Err(RisError::field("community", &format!("{high}:{low}"))),
             }
         };
-        let communities = self.community.as_deref().unwrap_or_default();
+        let communities: Vec<(u32, u32)> = read_later(self.community)?;
         Ok(PathAttributes {
             origin,
-            as_path: self.as_path(),
+            as_path: self.as_path()?,
             med: self.med,
             aggregator,
             communities: communities.iter().map(standard).collect::<Result<_, _>>()?,
@@ -369,27 +404,32 @@ impl RisMessage<'_> {
         })
     }
 
-    fn as_path(&self) -> AsPath {
+    fn as_path(&self) -> Result<AsPath, RisError> {
         let mut path = AsPath::default();
-        for part in self.path.as_deref().unwrap_or_default() {
+        let parts: Vec<PathPart> = read_later(self.path)?;
+        for part in parts {
             match part {
                 PathPart::Asn(number) => match path.segments.last_mut() {
-                    Some(last) if last.kind == SegmentKind::Sequence => {
-                        last.asns.push(Asn(*number))
-                    }
+                    Some(last) if last.kind == SegmentKind::Sequence => last.asns.push(Asn(number)),
                     _ => path
                         .segments
-                        .push(AsSegment { kind: SegmentKind::Sequence, asns: vec![Asn(*number)] }),
+                        .push(AsSegment { kind: SegmentKind::Sequence, asns: vec![Asn(number)] }),
                 },
                 PathPart::Set(numbers) if numbers.is_empty() => {}
                 PathPart::Set(numbers) => path.segments.push(AsSegment {
                     kind: SegmentKind::Set,
-                    asns: numbers.iter().copied().map(Asn).collect(),
+                    asns: numbers.into_iter().map(Asn).collect(),
                 }),
             }
         }
-        path
+        Ok(path)
     }
+}
+
+/// A list that was passed over at first; none is empty.
+fn read_later<'a, T: Deserialize<'a>>(list: Option<&'a RawValue>) -> Result<Vec<T>, RisError> {
+    let list = list.map(|list| serde_json::from_str(list.get())).transpose();
+    list.map(Option::unwrap_or_default).map_err(|error| malformed(&error))
 }
 
 fn prefix(text: &str) -> Result<Prefix, RisError> {
@@ -425,7 +465,11 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// Announcements without those that only repeat prefixes with the link-local next hop.
-fn merged(announced: Vec<(IpAddr, Vec<Prefix>)>) -> Vec<(IpAddr, Vec<Prefix>)> {
+fn merged(mut announced: Vec<(IpAddr, Vec<Prefix>)>) -> Vec<(IpAddr, Vec<Prefix>)> {
+    if !announced.iter().any(|(next_hop, _)| is_link_local(*next_hop)) {
+        announced.retain(|(_, prefixes)| !prefixes.is_empty());
+        return announced;
+    }
     let (local, mut kept): (Vec<_>, Vec<_>) =
         announced.into_iter().partition(|(next_hop, _)| is_link_local(*next_hop));
     for (next_hop, mut prefixes) in local {

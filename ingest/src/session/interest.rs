@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 use schemas::batch::Action;
-use schemas::bgp::{Asn, Prefix};
+use schemas::bgp::{Asn, PeerHeader, Prefix};
 use schemas::registry::Registry;
 
 use super::UpdateView;
@@ -87,6 +87,15 @@ impl Interest {
             keep(action, prefix, path_id);
         });
         left
+    }
+
+    /// Whether an element on this prefix may be kept, whatever its path.
+    #[must_use]
+    pub fn may_keep(&self, header: &PeerHeader, prefix: &Prefix) -> bool {
+        self.keeps_all()
+            || !self.watched.is_empty()
+            || self.registry.is_touched(&header.routing_domain, prefix)
+            || self.followed.contains(prefix)
     }
 
     fn passes_watched(&self, update: &UpdateView<'_>) -> bool {

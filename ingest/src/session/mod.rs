@@ -37,6 +37,15 @@ pub trait RouteSink {
     /// An UPDATE, or one route of a table, with at least one prefix.
     fn update(&mut self, update: &UpdateView<'_>);
 
+    /// Whether an element on this prefix can be of use, whatever else its message says. Where none
+    /// can, a session may leave the attributes unread and tell their number by [`Self::leave`].
+    fn may_keep(&self, _header: &PeerHeader, _prefix: &Prefix) -> bool {
+        true
+    }
+
+    /// So many elements were left, as [`Self::may_keep`] allows.
+    fn leave(&mut self, _elements: u64) {}
+
     /// A peer's session changed, or has sent all it had (RFC 4724 §2).
     fn session(&mut self, _event: &SessionEvent<'_>) {}
 

@@ -18,7 +18,7 @@ use super::peers::{ListMemory, PeerTable};
 use super::update::{AddPath, Envelope, UpdateCounts};
 use super::{RouteSink, SessionEvent};
 use crate::decode::bgp::Message;
-use crate::decode::ris_live::{JsonUpdate, RisError, RisKind, RisMessage, RisText};
+use crate::decode::ris_live::{JsonRoutes, RisError, RisKind, RisMessage, RisText};
 use crate::decode::{Cursor, DecodeError};
 use crate::encode::bgp::{Update, update};
 
@@ -190,10 +190,22 @@ impl RisSession {
             self.bgp(&raw, time, peer, false, sink)?;
             return Ok(());
         }
-        let json = message.update()?;
+        let routes = message.routes()?;
         let peer = self.peer(message)?;
         self.counts.json_updates += 1;
-        for bytes in encoded(&json) {
+        let is_left = routes.prefixes().next().is_some()
+            && self.peers.get(peer).is_some_and(|header| {
+                !routes.prefixes().any(|prefix| sink.may_keep(header, prefix))
+            });
+        if is_left {
+            let announced: usize =
+                routes.announced.iter().map(|(_, prefixes)| prefixes.len()).sum();
+            self.counts.updates.announced += announced as u64;
+            self.counts.updates.withdrawn += routes.withdrawn.len() as u64;
+            sink.leave((announced + routes.withdrawn.len()) as u64);
+            return Ok(());
+        }
+        for bytes in encoded(&routes, &message.attributes()?) {
             self.bgp(&bytes, time, peer, true, sink)?;
         }
         Ok(())
@@ -232,13 +244,13 @@ impl RisSession {
 }
 
 /// The UPDATEs that say what the JSON says: withdrawals, then each next hop with its prefixes.
-fn encoded(json: &JsonUpdate) -> Vec<Vec<u8>> {
+fn encoded(routes: &JsonRoutes, attributes: &PathAttributes) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
-    for withdrawn in json.withdrawn.chunks(PREFIXES_MAX) {
+    for withdrawn in routes.withdrawn.chunks(PREFIXES_MAX) {
         messages.push(update(&Update { withdrawn, ..Update::default() }));
     }
-    for (next_hop, prefixes) in &json.announced {
-        let attributes = PathAttributes { next_hop: Some(*next_hop), ..json.attributes.clone() };
+    for (next_hop, prefixes) in &routes.announced {
+        let attributes = PathAttributes { next_hop: Some(*next_hop), ..attributes.clone() };
         let (ipv4, ipv6): (Vec<Prefix>, Vec<Prefix>) =
             prefixes.iter().partition(|prefix| prefix.address().is_ipv4());
         for of_family in [ipv4, ipv6] {

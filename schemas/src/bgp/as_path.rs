@@ -111,17 +111,29 @@ impl AsPath {
 
     /// The numbers of the sequences with repeats next to each other taken as one: the path as links
     /// are judged on it.
-    #[must_use]
-    pub fn collapsed(&self) -> Vec<Asn> {
-        let mut hops: Vec<Asn> = self
-            .segments
-            .iter()
-            .filter(|segment| segment.kind == SegmentKind::Sequence)
-            .flat_map(|segment| segment.asns.iter().copied())
-            .collect();
-        hops.dedup();
-        hops
+    pub fn hops(&self) -> impl Iterator<Item = Asn> + Clone + '_ {
+        distinct(self.sequences())
     }
+
+    /// The same from the origin on.
+    pub fn hops_from_origin(&self) -> impl Iterator<Item = Asn> + Clone + '_ {
+        distinct(self.sequences().rev())
+    }
+
+    /// Each two ASes that stand next to each other in [`Self::hops`].
+    pub fn links(&self) -> impl Iterator<Item = (Asn, Asn)> + '_ {
+        self.hops().zip(self.hops().skip(1))
+    }
+
+    fn sequences(&self) -> impl DoubleEndedIterator<Item = Asn> + Clone + '_ {
+        let sequences = self.segments.iter().filter(|of| of.kind == SegmentKind::Sequence);
+        sequences.flat_map(|segment| segment.asns.iter().copied())
+    }
+}
+
+fn distinct(asns: impl Iterator<Item = Asn> + Clone) -> impl Iterator<Item = Asn> + Clone {
+    let mut last = None;
+    asns.filter(move |asn| last.replace(*asn) != Some(*asn))
 }
 
 impl fmt::Display for AsPath {
@@ -153,7 +165,9 @@ mod tests {
     fn a_path_that_ends_in_a_set_has_no_origin() {
         let mut path = AsPath::sequence([64_500, 64_500, 64_510]);
         assert_eq!(path.origin(), Some(Asn(64_510)));
-        assert_eq!(path.collapsed(), [Asn(64_500), Asn(64_510)]);
+        assert!(path.hops().eq([Asn(64_500), Asn(64_510)]));
+        assert!(path.hops_from_origin().eq([Asn(64_510), Asn(64_500)]));
+        assert!(path.links().eq([(Asn(64_500), Asn(64_510))]));
         path.segments.push(AsSegment { kind: SegmentKind::Set, asns: vec![Asn(1), Asn(2)] });
         assert_eq!((path.origin(), path.has_set()), (None, true));
         assert_eq!(path.to_string(), "64500 64500 64510 {1,2}");

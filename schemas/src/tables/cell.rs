@@ -1,5 +1,6 @@
 //! Cells: how a Rust value stands in an Arrow column, one trait for all tables.
 
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -121,8 +122,14 @@ text_cell! {
     Text, |v, b| b.append_value(v);
     String, |v, b| b.append_value(v);
     &'static str, |v, b| b.append_value(v);
-    Prefix, |v, b| b.append_value(v.to_string());
-    IpAddr, |v, b| b.append_value(v.to_string());
+    Prefix, |v, b| append_display(v, b);
+    IpAddr, |v, b| append_display(v, b);
+}
+
+#[expect(clippy::expect_used, reason = "a builder takes every text")]
+fn append_display(value: &impl fmt::Display, builder: &mut StringBuilder) {
+    write!(builder, "{value}").expect("the builder takes it");
+    builder.append_value("");
 }
 
 impl Cell for Timestamp {

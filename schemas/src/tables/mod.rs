@@ -106,6 +106,9 @@ impl std::fmt::Debug for Table {
     }
 }
 
+/// Rows that are turned into columns at once: some hundred kilobytes.
+const BLOCK_ROWS: usize = 512;
+
 /// A row of a table.
 pub trait Row: Sized {
     /// The columns in order.
@@ -158,13 +161,15 @@ macro_rules! table {
                 rows: &[&Self],
                 schema: arrow::datatypes::SchemaRef,
             ) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError> {
-                let columns: Vec<arrow::array::ArrayRef> = vec![$( {
-                    let mut builder = <$type as $crate::tables::Cell>::builder(rows.len());
-                    for row in rows {
-                        <$type as $crate::tables::Cell>::append(&row.$column, &mut builder);
-                    }
-                    std::sync::Arc::new(builder.finish())
-                } ),+];
+                $( let mut $column = <$type as $crate::tables::Cell>::builder(rows.len()); )+
+                // Rows are read column by column, as many at once as stay in a cache.
+                for block in rows.chunks($crate::tables::BLOCK_ROWS) {
+                    $( for row in block {
+                        <$type as $crate::tables::Cell>::append(&row.$column, &mut $column);
+                    } )+
+                }
+                let columns: Vec<arrow::array::ArrayRef> =
+                    vec![$( std::sync::Arc::new($column.finish()) ),+];
                 arrow::array::RecordBatch::try_new(schema, columns)
             }
         }

@@ -260,7 +260,7 @@ fn doubts(ours: &Ours<'_>, Passed { at, from }: Passed, facts: &Facts<'_>) -> Ve
             "the peer comes back from a route of a foreign origin: this one may be an old one";
         terms.push(term("recovery", -3.0, detail));
     }
-    let before = before.map(|route| route.as_path.collapsed().len());
+    let before = before.map(|route| route.as_path.hops().count());
     if before.is_some_and(|before| before < hops.len()) {
         terms.push(term("longer", 1.0, "the path is longer than the one before"));
     }

@@ -244,10 +244,8 @@ pub(super) fn path_hops(
     route: &PathAttributes,
     reference: &crate::reference::Reference,
 ) -> Vec<Asn> {
-    let mut hops = route.as_path.collapsed();
-    hops.retain(|asn| !reference.relationships.is_route_server(*asn));
-    hops.reverse();
-    hops
+    let hops = route.as_path.hops_from_origin();
+    hops.filter(|asn| !reference.relationships.is_route_server(*asn)).collect()
 }
 
 /// The registration that a finding on a prefix belongs to: the longest around it, of several owners

@@ -48,11 +48,18 @@ impl Flaps {
 
     /// Peers whose penalty is above a limit.
     fn above(&self, limit: f64, now: Timestamp) -> usize {
-        self.penalties.values().filter(|(penalty, at)| decayed(*penalty, *at, now) > limit).count()
+        let is_above = |(penalty, at): &&(f64, Timestamp)| {
+            *penalty > limit && decayed(*penalty, *at, now) > limit
+        };
+        self.penalties.values().filter(is_above).count()
     }
 
     pub(super) fn forget(&mut self, now: Timestamp) {
-        self.penalties.retain(|_, (penalty, at)| decayed(*penalty, *at, now) >= FORGOTTEN_BELOW);
+        // None is below one when it is noted: it takes more than three half-lives.
+        self.penalties.retain(|_, (penalty, at)| {
+            now.secs_since(*at) < 3 * HALF_LIFE_SECS as i64
+                || decayed(*penalty, *at, now) >= FORGOTTEN_BELOW
+        });
     }
 
     /// When to look again although nothing changes: while some peer flaps.

@@ -126,7 +126,7 @@ impl Watches {
             let watch = self.all.entry(touch.owner).or_default();
             watch.changed_at = watch.changed_at.max(change.time);
             watch.is_news = true;
-            if !change.is_snapshot && self.is_seeded && is_other(change) {
+            if !change.is_snapshot && self.is_seeded && change.route.is_of_path() {
                 watch.flaps.note(change.peer, change.time);
             }
             if watch.due.is_none() && self.is_seeded {
@@ -321,14 +321,6 @@ impl Watch {
             self.renewed = Some(now);
         }
     }
-}
-
-/// Whether a change is one of the path, and not of attributes alone.
-fn is_other(change: &Change<'_>) -> bool {
-    let path = |route: &Option<Arc<schemas::bgp::PathAttributes>>| {
-        route.as_ref().map(|route| route.as_path.collapsed())
-    };
-    path(&change.route.before) != path(&change.route.after)
 }
 
 /// The next round instant behind a time.

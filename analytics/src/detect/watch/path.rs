@@ -33,8 +33,7 @@ pub(super) fn entry(survey: &Survey<'_>) -> Option<Sign> {
     if all == 0 || !survey.by_partner || through * 2 >= all {
         return None;
     }
-    let around: Vec<&Held<'_>> =
-        survey.own().filter(|held| !held.hops.contains(&partner)).collect();
+    let around: Vec<&Held<'_>> = survey.own().filter(|held| !held.passes(partner)).collect();
     let (culprit, _) = most(around.iter().filter_map(|held| held.upstream()))?;
     let explanation = format!(
         "{} enters by {culprit} and not by its partner {partner}, at {} of {all} peers",
@@ -103,7 +102,7 @@ fn detour(survey: &Survey<'_>) -> Option<Sign> {
         survey.own().filter_map(|held| Some((held, usual_of(held)?))).collect();
     let longer: Vec<(&Held<'_>, u8)> = known
         .iter()
-        .filter(|(held, usual)| held.hops.len() > usize::from(*usual) + usize::from(DETOUR_HOPS))
+        .filter(|(held, usual)| held.hops > usize::from(*usual) + usize::from(DETOUR_HOPS))
         .copied()
         .collect();
     if longer.is_empty() || (longer.len() as f64) < DETOUR_SHARE_MIN * known.len() as f64 {
@@ -115,7 +114,7 @@ fn detour(survey: &Survey<'_>) -> Option<Sign> {
         longer.len(),
         known.len(),
         survey.name(),
-        held.hops.len()
+        held.hops
     );
     // Who stands on all of the long ways, next to the origin, is where they meet.
     let (upstream, shared): (Option<Asn>, usize) =

@@ -55,7 +55,7 @@ fn redundancy(survey: &Survey<'_>, facts: &Facts<'_>, is_entry: bool) -> Option<
         return None;
     }
     let by = backup.or_else(|| survey.own().next())?;
-    let via = by.upstream().or_else(|| by.hops.first().copied());
+    let via = by.upstream().or_else(|| by.first());
     let (severity, explanation, weight) = match (backup, via) {
         (Some(_), Some(via)) => (
             Severity::Warning,

@@ -22,8 +22,10 @@ pub(super) struct Held<'a> {
     pub(super) peer: PeerId,
     pub(super) header: &'a Arc<PeerHeader>,
     pub(super) attributes: &'a Arc<PathAttributes>,
-    /// Nearest AS first, prepends collapsed.
-    pub(super) hops: Vec<Asn>,
+    /// ASes on its path, prepends collapsed.
+    pub(super) hops: usize,
+    /// The last of them.
+    pub(super) origin: Option<Asn>,
     /// Whether it ends in an AS that may not originate it: that is another story.
     pub(super) is_foreign: bool,
 }
@@ -70,17 +72,18 @@ impl<'a> Survey<'a> {
         let (mut held, mut sent): (Vec<Held<'a>>, Vec<Held<'a>>) = (Vec::new(), Vec::new());
         let expected = expected_origins(&owner, facts).map(|(origins, _)| origins);
         for (peer, route) in facts.rib.routes_of(&connection.routing_domain, &owner.prefix) {
-            let hops = route.attributes.as_path.collapsed();
-            let is_foreign = hops.last().is_some_and(|origin| {
-                expected.as_ref().is_some_and(|expected| !expected.contains(origin))
-            });
             let (header, attributes) = (route.peer, route.attributes);
-            let found = Held { peer, header, attributes, hops, is_foreign };
+            let origin = attributes.as_path.hops_from_origin().next();
+            let is_foreign = origin.is_some_and(|origin| {
+                expected.as_ref().is_some_and(|expected| !expected.contains(&origin))
+            });
+            let hops = attributes.as_path.hops().count();
+            let found = Held { peer, header, attributes, hops, origin, is_foreign };
             if route.peer.rib_view.is_adj_rib_out() {
                 sent.push(found);
             } else if route.peer.rib_view.is_adj_rib_in() {
                 match held.last_mut().filter(|last| last.peer == peer) {
-                    Some(last) if last.hops.len() > found.hops.len() => *last = found,
+                    Some(last) if last.hops > found.hops => *last = found,
                     Some(_) => {}
                     None => held.push(found),
                 }
@@ -122,7 +125,7 @@ impl<'a> Survey<'a> {
         }
         let is_renewed = self.renewed.is_none_or(|at| now.secs_since(at) >= SECS_PER_DAY);
         let own = || self.own();
-        let hops = |held: &Held<'_>| u8::try_from(held.hops.len()).unwrap_or(u8::MAX);
+        let hops = |held: &Held<'_>| u8::try_from(held.hops).unwrap_or(u8::MAX);
         let mut peers: BTreeMap<PeerId, u8> = own().map(|held| (held.peer, hops(held))).collect();
         let mut upstreams: BTreeSet<Asn> = own().filter_map(Held::upstream).collect();
         if !is_renewed {
@@ -142,14 +145,14 @@ impl<'a> Survey<'a> {
     /// The partner's AS, where it is another than the origin.
     pub(super) fn partner(&self) -> Option<Asn> {
         let partner = self.connection.partner.as_ref()?.asn?;
-        let is_origin = self.own().any(|held| held.hops.last() == Some(&partner));
+        let is_origin = self.own().any(|held| held.origin == Some(partner));
         (!is_origin).then_some(partner)
     }
 
     /// How many routes pass the partner.
     pub(super) fn through_partner(&self) -> Option<usize> {
         let partner = self.partner()?;
-        Some(self.own().filter(|held| held.hops.contains(&partner)).count())
+        Some(self.own().filter(|held| held.passes(partner)).count())
     }
 
     /// The role of the connection's own session over which a route came.
@@ -185,7 +188,7 @@ impl<'a> Survey<'a> {
             rule,
             severity,
             culprit: None,
-            victim: self.held.first().and_then(|held| held.hops.last().copied()),
+            victim: self.held.first().and_then(|held| held.origin),
             since: self.now,
             terms,
             witnesses: 0,
@@ -215,7 +218,17 @@ fn session<'c>(connection: &'c Connection, header: &PeerHeader) -> Option<&'c Co
 impl Held<'_> {
     /// The AS next to the origin.
     pub(super) fn upstream(&self) -> Option<Asn> {
-        self.hops.iter().rev().nth(1).copied()
+        self.attributes.as_path.hops_from_origin().nth(1)
+    }
+
+    /// The AS next to the peer's collector.
+    pub(super) fn first(&self) -> Option<Asn> {
+        self.attributes.as_path.hops().next()
+    }
+
+    /// Whether an AS is on its path.
+    pub(super) fn passes(&self, asn: Asn) -> bool {
+        self.attributes.as_path.hops().any(|hop| hop == asn)
     }
 
     pub(super) fn path_text(&self) -> Text {
