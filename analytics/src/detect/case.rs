@@ -382,7 +382,7 @@ fn explain(
             Suspect::Origin(origin) => format!("the innocent {origin}"),
             _ => format!("the right {right}"),
         };
-        let unsure = if forger.is_unsure { "somebody, perhaps " } else { "" };
+        let unsure = if forger.doubt.is_some() { "somebody, perhaps " } else { "" };
         return format!(
             "{unsure}{culprit} announces {what} with a made-up path that ends in {ends}"
         );

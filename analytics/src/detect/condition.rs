@@ -150,6 +150,11 @@ impl Conditions {
         self.all.get(key).is_some_and(|condition| condition.life.is_open())
     }
 
+    /// The rule that an open condition goes by now.
+    pub(crate) fn rule(&self, key: &ConditionKey) -> Option<Rule> {
+        self.all.get(key).filter(|one| one.life.is_open()).map(|one| one.claim.rule)
+    }
+
     /// Another version of the registry begins: what was edited or is gone is outdated.
     pub(super) fn enter(
         &mut self,

@@ -46,8 +46,17 @@ pub(super) struct Forger {
     /// Links between the origin and the end of the believable part; none where several new links
     /// meet in the forger and none of them is the forged one.
     pub(super) distance: Option<usize>,
-    /// Whether others may have done it as well as he.
-    pub(super) is_unsure: bool,
+    /// Why another may have done it as well as he.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// Why a forger is not placed for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// The paths do not tell yet.
+    Unplaced,
+    /// Nobody knows him but the path, and the seller of transit next to him may have invented him.
+    Stranger,
 }
 
 /// What the witnesses of a case have in common.
@@ -100,7 +109,7 @@ pub(super) fn forger(
     let known = &facts.reference.relationships;
     let asn = |at: usize| hops.get(at).copied();
     if joint.sign != Sign::UnknownLink {
-        return Some(Forger { asn: asn(joint.reach)?, distance: None, is_unsure: false });
+        return Some(Forger { asn: asn(joint.reach)?, distance: None, doubt: None });
     }
     let distance = Some(joint.at + 1);
     let reach = joint.reach.min(common.hops.saturating_sub(1));
@@ -109,17 +118,32 @@ pub(super) fn forger(
         // prefix has more neighbours, or several forgers.
         return match (origin_is_right, is_part && joint.at > 0) {
             (false, _) => None,
-            (true, true) => Some(Forger { asn: asn(joint.at)?, distance: None, is_unsure: false }),
-            (true, false) => Some(Forger { asn: asn(joint.at + 1)?, distance, is_unsure: true }),
+            (true, true) => Some(Forger { asn: asn(joint.at)?, distance: None, doubt: None }),
+            (true, false) => {
+                Some(Forger { asn: asn(joint.at + 1)?, distance, doubt: Some(Doubt::Unplaced) })
+            }
         };
     }
     let candidates = joint.at + 1..=reach;
     let small = |at: &usize| asn(*at).is_some_and(|asn| !known.sells_transit(asn));
     let is_choice = candidates.clone().filter(small).count() > 1;
     match candidates.rev().find(small) {
-        Some(at) => Some(Forger { asn: asn(at)?, distance, is_unsure: is_alone && is_choice }),
+        Some(at) => {
+            let is_seller = |at| asn(at).is_some_and(|asn| known.sells_transit(asn));
+            let is_stranger =
+                is_part && !known.is_known(asn(at)?) && at < reach && is_seller(at + 1);
+            let doubt = match (is_alone && is_choice, is_stranger) {
+                (true, _) => Some(Doubt::Unplaced),
+                (false, true) => Some(Doubt::Stranger),
+                (false, false) => None,
+            };
+            Some(Forger { asn: asn(at)?, distance, doubt })
+        }
         // Only sellers of transit: of a foreign origin that is new they are the ordinary upstream.
         None if !origin_is_right => None,
-        None => Some(Forger { asn: asn(joint.at + 1)?, distance, is_unsure: is_alone }),
+        None => {
+            let doubt = is_alone.then_some(Doubt::Unplaced);
+            Some(Forger { asn: asn(joint.at + 1)?, distance, doubt })
+        }
     }
 }

@@ -3,7 +3,7 @@
 use schemas::bgp::Asn;
 use schemas::finding::{FindingKind, Rule, Term};
 
-use super::forger::Forger;
+use super::forger::{Doubt, Forger};
 use super::judge::Verdict;
 use super::{Facts, Suspect};
 use crate::reference::{AspaState, Direction, OriginValidity, Relationship};
@@ -187,23 +187,36 @@ fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
         None => format!("what {} passes on does not fit what it hears", forger.asn),
     };
     let (weight, what) = match (verdict.rule, is_right, forger.distance) {
-        (Rule::HijackSubPrefix, ..) => (5.0, "a part of our prefix"),
+        (Rule::HijackSubPrefix, false, _) => (5.0, "a part of our prefix"),
+        // The owner may have made it: the second witness tells.
+        (Rule::HijackSubPrefix, true, Some(_)) => (3.0, "a part of our prefix"),
+        (Rule::HijackSubPrefix, true, None) => (2.0, "a part of our prefix"),
         (_, false, _) => (4.0, "our prefix, with a foreign origin,"),
         (_, true, None | Some(1)) => (3.0, "our prefix"),
-        (_, true, Some(2)) => (1.0, "our prefix"),
-        (_, true, Some(_)) => (0.0, "our prefix"),
+        (_, true, Some(2)) => (2.0, "our prefix"),
+        // So far off new links are seen every day: three witnesses tell it, and never for sure.
+        (_, true, Some(_)) => (-0.5, "our prefix"),
     };
     let mut terms = vec![Term {
         name: "rule",
         weight,
         detail: format!("{what} is announced with a made-up path: {where_it_breaks}"),
     }];
-    if forger.is_unsure {
-        terms.push(Term {
-            name: "unplaced",
-            weight: -3.0,
-            detail: "the paths do not tell yet who made them up".to_owned(),
-        });
+    if let Some(doubt) = forger.doubt {
+        let (weight, why) = match doubt {
+            Doubt::Unplaced => {
+                let weight = if verdict.rule == Rule::HijackSubPrefix { -2.0 } else { -3.0 };
+                (weight, "the paths do not tell yet who made them up".to_owned())
+            }
+            Doubt::Stranger => (
+                -5.0,
+                format!(
+                    "nobody knows {} but these paths: its neighbour may have invented it",
+                    forger.asn
+                ),
+            ),
+        };
+        terms.push(Term { name: "unplaced", weight, detail: why });
     }
     if let Suspect::Origin(origin) = verdict.key.suspect
         && forger.distance == Some(1)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::bgp::RibView;
-use schemas::finding::{Phase, Rule};
+use schemas::finding::{FindingKind, Phase, Rule};
 
 use super::*;
 use crate::reference::{AsRelationships, Organisations, Vrps};
@@ -93,11 +93,14 @@ fn a_finding_that_comes_back_after_six_hours_is_another_one() {
 fn a_forged_path_names_the_forger_and_not_the_innocent_owner_or_those_behind_him() {
     let mut story = Story::simple();
     story.announced(1, 20, "2001:db8:2a::/48", &[64_601, UPSTREAM, ATTACKER, OWNER]);
-    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackType1, ATTACKER, "medium")]);
-    story.withdrawn(1, 30, "2001:db8:2a::/48");
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HijackType1, ATTACKER, "low")]);
+    story.announced(2, 21, "2001:db8:2a::/48", &[64_602, UPSTREAM, ATTACKER, OWNER]);
+    assert_eq!(story.told(), [(Phase::Updated, Rule::HijackType1, ATTACKER, "medium")]);
+    story.withdrawn(1, 30, "2001:db8:2a::/48").withdrawn(2, 30, "2001:db8:2a::/48");
     assert_eq!(story.told()[0].0, Phase::Resolved);
 }
 
+const WHOLE: &str = "2001:db8:20::/44";
 const PART: &str = "2001:db8:2a::/48";
 
 /// Whom peers accuse with these paths, one a peer: rule, culprit and confidence at the end.
@@ -168,12 +171,36 @@ fn a_new_neighbour_of_the_owner_is_suspected_with_caution() {
 }
 
 #[test]
+fn a_part_that_goes_the_way_of_its_whole_is_the_owners() {
+    let way = [64_601, UPSTREAM, ATTACKER, OWNER];
+    let told = |whole: &[u32]| {
+        let mut story = Story::simple();
+        story.announced(1, 20, WHOLE, whole);
+        story.told();
+        story.announced(1, 21, PART, &way).announced(2, 22, PART, &[64_602, ATTACKER, OWNER]);
+        story.told().iter().any(|told| told.1.kind() == FindingKind::Hijack)
+    };
+    assert!(!told(&way), "so it is everywhere");
+    assert!(told(&[64_601, UPSTREAM, OWNER]));
+}
+
+#[test]
+fn private_numbers_between_neighbours_were_let_through_and_made_up_by_nobody() {
+    let mut story = Story::simple();
+    story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, 65_000, OWNER]);
+    assert_eq!(story.told(), [(Phase::Opened, Rule::HygieneBogonAsn, UPSTREAM, "low")]);
+    story.announced(2, 21, PREFIX, &[64_602, ATTACKER, 65_001, OWNER]);
+    story.announced(3, 22, PREFIX, &[64_603, ATTACKER, 65_001, OWNER]);
+    assert!(story.told().iter().any(|told| told.1.kind() == FindingKind::Hijack));
+}
+
+#[test]
 fn a_part_that_leaves_a_valley_was_made_by_the_as_in_it() {
     let known = "64500|64510|-1\n64500|64511|-1\n64701|64511|-1\n64702|64511|0\n";
     let tails: [&[u32]; 2] =
         [&[64_701, ATTACKER, UPSTREAM, OWNER], &[64_702, ATTACKER, UPSTREAM, OWNER]];
     let mut story = Story::simple().knowing(&format!("{known}64601|64701|0\n64602|64702|0\n"));
-    let expected = Some((Rule::HijackForgedPath, ATTACKER, "medium"));
+    let expected = Some((Rule::HijackForgedPath, ATTACKER, "low"));
     assert_eq!(accused(&mut story, PART, &tails), expected);
 }
 
@@ -196,9 +223,9 @@ fn roas_speak_against_a_foreign_origin_and_never_for_a_made_up_path() {
     let others = "64999,198.51.100.0/24,24\n";
     assert_eq!(with_vrps(others, PREFIX, &foreign), Some((5.0, Some("not_found"))));
     let made_up = [UPSTREAM, ATTACKER, OWNER];
-    assert_eq!(with_vrps(&ours, PART, &made_up), Some((8.0, Some("invalid"))), "too long");
+    assert_eq!(with_vrps(&ours, PART, &made_up), Some((6.0, Some("invalid"))), "too long");
     let loose = format!("{OWNER},2001:db8:20::/44,48\n");
-    assert_eq!(with_vrps(&loose, PART, &made_up), Some((5.0, Some("valid"))));
+    assert_eq!(with_vrps(&loose, PART, &made_up), Some((3.0, Some("valid"))));
 }
 
 #[test]

@@ -162,6 +162,11 @@ impl Routes {
         held.into_iter().for_each(visit);
     }
 
+    /// The attributes of the route without path identifier.
+    pub(super) fn plain(&self, prefix: PrefixId) -> Option<AttributeId> {
+        self.word(prefix).map(|word| word & !STALE)
+    }
+
     fn word(&self, prefix: PrefixId) -> Option<u32> {
         match &self.column {
             Column::Map(map) => map.find(hash(prefix), |entry| entry.0 == prefix).map(|e| e.1),

@@ -318,6 +318,17 @@ impl Rib {
         }
     }
 
+    /// The route without path identifier that a peer holds for a prefix.
+    #[must_use]
+    pub fn route_at(&self, peer: PeerId, prefix: &Prefix) -> Option<&Arc<PathAttributes>> {
+        let Peer { ipv4, ipv6, .. } = self.peers.get(peer as usize)?;
+        let attributes = match prefix.family() {
+            Family::Ipv4 => ipv4.plain(self.ipv4.find(prefix)?),
+            Family::Ipv6 => ipv6.plain(self.ipv6.find(prefix)?),
+        };
+        self.attributes.get(attributes?)
+    }
+
     /// Every route of one prefix in a routing domain, by peer and path identifier.
     #[must_use]
     pub fn routes_of(&self, domain: &str, prefix: &Prefix) -> Vec<(PeerId, HeldRoute<'_>)> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::iter::once;
 
 use schemas::bgp::{Asn, Prefix};
 use schemas::connection::{Connection, WatchedAs};
@@ -52,9 +53,12 @@ impl Facts {
         let internet = &trial.internet;
         let mut vrps = String::new();
         for plot in &trial.plots {
-            if let Some(asn) = plot.draft.roa {
+            // Who is at peace has them in order.
+            let others = plot.draft.origins.iter().copied().filter(|_| plot.kind.is_none());
+            for asn in plot.draft.roa.into_iter().flat_map(|asn| once(asn).chain(others.clone())) {
                 let prefix: Prefix = plot.ground.registered();
-                let _ = writeln!(vrps, "{},{prefix},{}", asn.0, prefix.length());
+                let length = plot.draft.roa_max_length.unwrap_or(prefix.length());
+                let _ = writeln!(vrps, "{},{prefix},{length}", asn.0);
             }
         }
         let attesting = (0..internet.len() as Node).filter(|_| random.chance(ATTESTING_PERMILLE));

@@ -139,6 +139,8 @@ pub struct Draft {
     pub sessions_known: usize,
     /// The AS that a ROA names, if there is one.
     pub roa: Option<Asn>,
+    /// The longest part that the owner's ROAs allow, where they allow any.
+    pub roa_max_length: Option<u8>,
 }
 
 /// What a kind may look at while it drafts.

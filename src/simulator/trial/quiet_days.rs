@@ -149,11 +149,14 @@ impl Day {
         let quiet = happening.and_then(|one| Some((one, (one.draft)(stage, owner)?)));
         let mut registered = Timeline::calm(ground.registered(), calm.clone());
         let mut origins = Vec::new();
+        let mut roa_max_length = None;
         self.happened.push(quiet.as_ref().map(|(happening, _)| happening.name));
         if let Some((happening, quiet)) = quiet {
             let lasts = stage.random.between(happening.lasts.0, happening.lasts.1);
             let at = stage.random.between(1_200, SECS_PER_DAY as u64 - lasts - 1_200);
             let (from, to) = (START.plus_secs(at as i64), START.plus_secs((at + lasts) as i64));
+            // An owner that announces what its own ROAs forbid is the incident `roa_invalid`.
+            roa_max_length = quiet.told.iter().map(|(prefix, _)| prefix.length()).max();
             for (prefix, told) in quiet.told {
                 if prefix == ground.registered() {
                     registered.told.extend([(from, told), (to, calm.clone())]);
@@ -174,7 +177,14 @@ impl Day {
             window: TimeWindow { start: START, end: START.plus_secs(SECS_PER_DAY) },
             is_visible: true,
             culprit: None,
-            draft: Draft { owner, calm, origins, roa: stage.roa(owner), ..Draft::default() },
+            draft: Draft {
+                owner,
+                calm,
+                origins,
+                roa: stage.roa(owner),
+                roa_max_length,
+                ..Draft::default()
+            },
         });
     }
 
@@ -228,8 +238,10 @@ fn both(stage: &Stage<'_>, owner: Node, other: Source) -> Option<Quiet> {
 fn maintenance(stage: &mut Stage<'_>, owner: Node) -> Option<Quiet> {
     let via: Vec<Node> = stage.internet.links(owner).iter().skip(1).map(|link| link.to).collect();
     let told = of(Source { via: via.clone(), ..Source::plain(owner) });
-    // Who has one link only works in another way.
-    quiet(vec![(stage.registered(), told)]).filter(|_| !via.is_empty())
+    // Who would be cut off by it works in another way: a loss is no quiet day.
+    let providers = stage.internet.related(owner, Relation::Provider);
+    quiet(vec![(stage.registered(), told)])
+        .filter(|_| via.iter().any(|left| providers.contains(left)))
 }
 
 fn prepends(stage: &mut Stage<'_>, owner: Node) -> Option<Quiet> {

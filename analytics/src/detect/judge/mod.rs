@@ -205,9 +205,14 @@ pub(super) fn judge(change: &Change<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
     verdicts
 }
 
-/// A hijack or a made-up path goes before all else; what is badly formed comes last.
+/// A hijack or a made-up path goes before all else, unless it breaks far from the origin; what is
+/// badly formed comes last.
 fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
-    if let Some(hijack) = origin::exact_or_part(ours, facts) {
+    let hijack = origin::exact_or_part(ours, facts);
+    let is_far = hijack.as_ref().is_some_and(|hijack| {
+        ours.is_right() && hijack.joint.is_some_and(|joint| joint.at >= origin::FAR_FROM)
+    });
+    if !is_far && let Some(hijack) = hijack {
         return vec![hijack];
     }
     let mut verdicts: Vec<Verdict> = leak::of_ours(ours, facts).into_iter().collect();
@@ -215,6 +220,7 @@ fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
         verdicts = hygiene::of_ours(ours, facts);
     }
     verdicts.extend(hygiene::rpki(ours, facts));
+    verdicts.extend(hijack);
     verdicts
 }
 

@@ -6,13 +6,15 @@ use schemas::bgp::{Asn, PathAttributes};
 use schemas::finding::{LeakType, Rule};
 use schemas::registry::{Owner, Touch};
 
-use super::super::forger::{self, Joint};
+use super::super::forger::{self, Joint, Sign};
 use super::super::valley::{self, Step};
 use super::super::{Change, Facts, Suspect};
-use super::{Ours, Verdict, hops, path_hops, told_origin};
+use super::{Ours, Verdict, hops, hygiene, path_hops, told_origin};
 
 /// Links from the right origin in which a new one of our very prefix counts.
-const NEW_LINKS_MAX: usize = 2;
+const NEW_LINKS_MAX: usize = 3;
+/// From so many on a new link proves little.
+pub(super) const FAR_FROM: usize = 2;
 
 /// Origins that may announce a registration, and whether the operator said so. None while learning.
 pub(in super::super) fn expected(
@@ -47,9 +49,17 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
             // A part that is not new may be leaked like any route.
             let is_known = facts.baseline.is_usual_part(change.prefix, origin);
             let valley = || (!is_known).then(|| forger::valley(hops, facts)).flatten();
-            forger::joint(hops, ours.group(), facts).or_else(valley)?
+            let joint = forger::joint(hops, ours.group(), facts).or_else(valley)?;
+            if goes_the_same_way(ours, facts) {
+                return None;
+            }
+            joint
         } else {
-            new_neighbour(hops, ours.group(), facts)?
+            let joint = new_neighbour(hops, ours.group(), facts)?;
+            if is_private_one_let_through(hops, joint, ours.group(), facts) {
+                return None;
+            }
+            joint
         };
         // A part of our prefix is one story, whatever the paths; of our prefix each new link is one.
         let up_to = if is_part { 0 } else { joint.at };
@@ -76,6 +86,35 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
         words,
         ..ours.verdict(rule, suspect, origin, facts)
     })
+}
+
+/// Whether somebody holds a part and what is registered around it by the very same path: then it
+/// came from where all else comes from.
+fn goes_the_same_way(ours: &Ours<'_>, facts: &Facts<'_>) -> bool {
+    let registered = &ours.touch.owner.prefix;
+    let is_same = |peer, part: &PathAttributes| {
+        let around = facts.rib.route_at(peer, registered);
+        around.is_some_and(|around| around.as_path.hops().eq(part.as_path.hops()))
+    };
+    if is_same(ours.change.peer, ours.route) {
+        return true;
+    }
+    let holders = facts.rib.routes_of(&ours.change.header.routing_domain, &ours.change.prefix);
+    holders
+        .into_iter()
+        .any(|(peer, held)| held.peer.rib_view.is_adj_rib_in() && is_same(peer, held.attributes))
+}
+
+/// Whether private numbers stand between two ASes that know each other: those let them through,
+/// which is told as such. Nobody made the path up.
+fn is_private_one_let_through(hops: &[Asn], joint: Joint, group: &str, facts: &Facts<'_>) -> bool {
+    let behind = hops.get(joint.at + 1..).unwrap_or_default();
+    let private = behind.iter().take_while(|asn| hygiene::is_private(**asn)).count();
+    let mut behind_them = behind.iter().skip(1).take(private);
+    joint.sign == Sign::UnknownLink
+        && hops
+            .get(joint.at)
+            .is_some_and(|right| behind_them.any(|left| facts.knows_link(group, *left, *right)))
 }
 
 /// A link near the right origin that nobody knows. Links further off are new all the time.

@@ -52,14 +52,14 @@ fn a_blackout_is_told_once_and_ends_when_nearly_all_see_it_again() {
         story.announced(peer, 300, PREFIX, &usual(peer));
     }
     story.pass(320);
-    assert_eq!(story.conditions(), [(Phase::Updated, Rule::VisibilityReduced, 100)]);
+    assert_eq!(story.conditions(), [], "it is lost until it is well again");
     for peer in peers() {
         story.announced(peer, 400, PREFIX, &usual(peer));
     }
     story.pass(500);
     assert_eq!(story.conditions(), [], "it must stay well for a while");
     story.pass(600);
-    assert_eq!(story.conditions(), [(Phase::Resolved, Rule::VisibilityReduced, 100)]);
+    assert_eq!(story.conditions(), [(Phase::Resolved, Rule::VisibilityLost, 100)]);
 }
 
 #[test]

@@ -216,20 +216,20 @@ impl Watches {
         let Some(connection) = facts.registry.connection(owner.connection) else { return };
         watch.flaps.forget(due);
         let survey = Survey::of(owner, connection, due, watch, &self.feeds, facts);
-        let is_open = |rule| {
+        let told = |rule| {
             let key = ConditionKey { owner: Some(owner), rule, subject: Subject::Registration };
-            self.conditions.is_open(&key)
+            self.conditions.rule(&key)
         };
         let entry = path::entry(&survey);
         let mut signs = sessions::signs(&survey, facts, entry.is_some());
         let is_failover = signs.iter().any(|sign| sign.claim.rule == Rule::Failover);
-        signs.extend(visibility::signs(&survey, is_open(Rule::VisibilityReduced), facts));
+        signs.extend(visibility::signs(&survey, told(Rule::VisibilityReduced), facts));
         if !is_failover {
             signs.extend(visibility::upstreams_lost(&survey));
             signs.extend(path::signs(&survey, facts, entry.is_some()));
             signs.extend(entry);
         }
-        signs.extend(flap::signs(&survey, is_open(Rule::Flap)));
+        signs.extend(flap::signs(&survey, told(Rule::Flap).is_some()));
         let usual = survey.becomes_usual(due, signs.is_empty() && watch.signs.is_empty());
         let next = watch.weigh(signs, due, facts, &mut self.conditions, transitions);
         if let Some(usual) = usual {

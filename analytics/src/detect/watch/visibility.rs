@@ -30,7 +30,8 @@ const CLEAR_SECS: i64 = 120;
 const UPSTREAM_HOLD_SECS: i64 = 60;
 
 /// Whether fewer peers see it than usual.
-pub(super) fn signs(survey: &Survey<'_>, is_open: bool, facts: &Facts<'_>) -> Option<Sign> {
+pub(super) fn signs(survey: &Survey<'_>, told: Option<Rule>, facts: &Facts<'_>) -> Option<Sign> {
+    let (is_open, was_lost) = (told.is_some(), told == Some(Rule::VisibilityLost));
     let full = survey.full.len();
     if full == 0 {
         return None;
@@ -75,7 +76,8 @@ pub(super) fn signs(survey: &Survey<'_>, is_open: bool, facts: &Facts<'_>) -> Op
     // One finding whatever its grade: it goes over from one rule into the other.
     let mut claim =
         survey.claim(Rule::VisibilityReduced, Subject::Registration, severity, terms, explanation);
-    claim.rule = rule;
+    // What was lost altogether is so until it is well again.
+    claim.rule = if was_lost { Rule::VisibilityLost } else { rule };
     claim.witnesses = u32::try_from(lost).unwrap_or(u32::MAX);
     let hold_secs = if is_grave { GRAVE_HOLD_SECS } else { REDUCED_HOLD_SECS };
     Some(Sign { claim, hold_secs, clear_secs: CLEAR_SECS })
