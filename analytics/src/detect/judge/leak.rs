@@ -180,8 +180,8 @@ fn base(rule: Rule, (right, culprit, to): (Asn, Asn, &str)) -> Term {
         Rule::LeakOtc => (4.0, "though it was marked for customers only (RFC 9234)"),
         Rule::LeakAspa => (4.0, "and attestations of providers rule that out (ASPA)"),
         Rule::LeakType1 => (3.0, "both its providers"),
-        Rule::LeakType2 => (3.0, "both its peers"),
-        Rule::LeakType3 => (3.0, "from a provider to a peer"),
+        Rule::LeakType2 => (2.0, "both its peers"),
+        Rule::LeakType3 => (2.0, "from a provider to a peer"),
         _ => (2.0, "from a peer to a provider"),
     };
     term("rule", weight, format!("{passes}: {why}"))

@@ -210,7 +210,8 @@ pub(super) fn judge(change: &Change<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
 fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
     let hijack = origin::exact_or_part(ours, facts);
     let is_far = hijack.as_ref().is_some_and(|hijack| {
-        ours.is_right() && hijack.joint.is_some_and(|joint| joint.at >= origin::FAR_FROM)
+        let joint = hijack.joint.filter(|_| ours.is_right() && !ours.is_part());
+        joint.is_some_and(|joint| joint.at >= origin::FAR_FROM)
     });
     if !is_far && let Some(hijack) = hijack {
         return vec![hijack];

@@ -65,8 +65,11 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
         let up_to = if is_part { 0 } else { joint.at };
         (Suspect::Path(hops.get(up_to).copied()?), Some(joint))
     } else {
-        // Without relationships every link of a foreign origin is unknown.
-        let is_judged = !facts.reference.relationships.is_empty();
+        // Without relationships every link of a foreign origin is unknown; nobody knows a private
+        // number's, which a right origin let through.
+        let is_let_through = hygiene::is_private(origin)
+            && hops.get(1).is_some_and(|next| ours.expected.contains(next));
+        let is_judged = !facts.reference.relationships.is_empty() && !is_let_through;
         let joint = is_judged.then(|| forger::joint(hops, ours.group(), facts)).flatten();
         (Suspect::Origin(origin), joint)
     };

@@ -127,7 +127,7 @@ fn valleys_of_sellers_weigh_less() {
         story.announced(1, 10, PREFIX, path);
         terms(&story)[0].1
     };
-    assert_eq!(weight(&[64_601, 64_521, LEAKER, 64_520, OWNER]), 3.0, "between peers");
+    assert_eq!(weight(&[64_601, 64_521, LEAKER, 64_520, OWNER]), 2.0, "between peers");
     assert_eq!(weight(&[64_601, OTHER, LEAKER, 64_520, OWNER]), 2.0, "from a peer");
 }
 

@@ -92,6 +92,8 @@ fn whoever_stands_behind_the_right_origin_is_no_hijacker() {
     };
     let customer = behind("64510|64511|-1\n", &[UPSTREAM, OWNER, ATTACKER]);
     assert_eq!(customer, None, "however many believe it");
+    let private = behind("64999|64511|-1\n", &[UPSTREAM, OWNER, 65_010]);
+    assert_eq!(private, None, "a private number that the owner let through");
     // The owner's number between two strangers was written by one of them.
     let framed = behind("64999|64511|-1\n", &[UPSTREAM, 64_700, OWNER, ATTACKER]);
     assert_ne!(framed.map(|told| told.1), Some(OWNER));
