@@ -35,7 +35,7 @@ fn what_can_be_found_is_found_and_its_culprit_is_named() {
         ("type_2_part", 12),
         ("type_3_part", 12),
         ("invented_as", 9),
-        ("invented_as_part", 12),
+        ("invented_as_part", 11),
         ("forged_sibling_part", 9),
         ("leak_own_as", 11),
     ];
