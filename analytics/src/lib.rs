@@ -6,6 +6,7 @@
 //! facts. `rib`, `detect`, `latency` and `correlate` are pure.
 
 pub mod correlate;
+mod counts;
 pub mod detect;
 pub mod fold;
 pub mod join;

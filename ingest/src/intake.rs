@@ -223,9 +223,9 @@ impl<O: Outlet> RouteSink for Recorder<'_, O> {
     fn update(&mut self, update: &UpdateView<'_>) {
         match self.intake.update(update, &self.told) {
             Ok(Counts { kept, left }) => {
-                self.account.read += kept + left;
+                self.account.read += kept;
                 self.account.accepted += kept;
-                self.account.unmatched += left;
+                self.leave(left);
             }
             Err(error) => self.failed = Some(error),
         }

@@ -64,7 +64,7 @@ pub(super) struct Baseline {
     began: Option<Timestamp>,
     seeded: bool,
     origins: BTreeMap<Owner, BTreeMap<Asn, u32>>,
-    groups: BTreeMap<String, Usual>,
+    groups: HashMap<String, Usual>,
     covers: BTreeSet<(Prefix, Asn)>,
     /// How often table dumps held a prefix of an origin.
     dumped: BTreeMap<(Prefix, Asn), u32>,
@@ -97,10 +97,7 @@ impl Baseline {
         }
         let groups = change.touches.iter().filter_map(|t| registry.connection(t.owner.connection));
         for group in groups.map(Connection::group) {
-            let usual = match self.groups.get_mut(group) {
-                Some(usual) => usual,
-                None => self.groups.entry(group.to_owned()).or_default(),
-            };
+            let usual = self.groups.entry_ref(group).or_default();
             usual.learn(change, route, registry, reference);
         }
         let Some(origin) = route.as_path.origin() else { return };
@@ -130,10 +127,7 @@ impl Baseline {
         for touch in change.touches.iter().filter(|t| t.relation == Relation::Exact) {
             let Some(connection) = registry.connection(touch.owner.connection) else { continue };
             let group = connection.group();
-            let usual = match self.groups.get_mut(group) {
-                Some(usual) => usual,
-                None => self.groups.entry(group.to_owned()).or_default(),
-            };
+            let usual = self.groups.entry_ref(group).or_default();
             for (a, b) in route.as_path.links() {
                 usual.note(link(a, b), change, &mut self.links_waiting);
             }
@@ -255,6 +249,12 @@ impl Baseline {
 }
 
 impl Usual {
+    fn know(&mut self, link: (Asn, Asn)) {
+        if self.links.insert(link) {
+            self.asns.extend([link.0, link.1]);
+        }
+    }
+
     /// Notes a link after learning; it becomes usual if it lasts.
     fn note(&mut self, link: (Asn, Asn), change: &Change<'_>, waiting: &mut usize) {
         if self.links.contains(&link) {
@@ -274,8 +274,7 @@ impl Usual {
         if lasted && new.peers.len() >= LINK_PEERS {
             self.new_links.remove(&link);
             *waiting -= 1;
-            self.links.insert(link);
-            self.asns.extend([link.0, link.1]);
+            self.know(link);
         }
     }
 
@@ -286,11 +285,7 @@ impl Usual {
         registry: &Registry,
         reference: &Reference,
     ) {
-        for (a, b) in route.as_path.links() {
-            if self.links.insert(link(a, b)) {
-                self.asns.extend([a, b]);
-            }
-        }
+        route.as_path.links().for_each(|(a, b)| self.know(link(a, b)));
         self.has_set |= route.as_path.has_set();
         if let Some((_, times)) = hygiene::longest_run(route.as_path.asns()) {
             self.prepends_most = self.prepends_most.max(times);

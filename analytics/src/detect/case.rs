@@ -17,6 +17,7 @@ use super::life::{Life, Standing, finding_id};
 use super::paths::Paths;
 use super::score::Crowd;
 use super::{CaseKey, Change, Facts, Suspect, path_text, score};
+use crate::counts::Counts;
 use crate::reference::OriginValidity;
 use crate::rib::PeerId;
 
@@ -41,7 +42,7 @@ pub(super) struct Case {
     witnesses: BTreeMap<WitnessKey, Witness>,
     untold: BTreeSet<WitnessKey>,
     /// Peer ASes of the witnesses, and how many of these each has.
-    asns: BTreeMap<Asn, u32>,
+    asns: Counts<Asn>,
     /// The paths of the witnesses.
     paths: Paths,
     /// Peer ASes of those that held a route of a right origin before; a peer that swings stays here.
@@ -75,7 +76,7 @@ impl Case {
         );
         let mut case = Self {
             life: Life::new(id, change.time),
-            asns: BTreeMap::new(),
+            asns: Counts::default(),
             paths: Paths::default(),
             paths_most: 0,
             turned: BTreeSet::new(),
@@ -139,7 +140,7 @@ impl Case {
         self.untold.remove(&key);
         self.paths.remove(key);
         let lost = self.witnesses.remove(&key)?;
-        self.count_out(lost.peer_asn);
+        self.asns.remove(lost.peer_asn);
         if !self.witnesses.is_empty() {
             return None;
         }
@@ -228,15 +229,6 @@ impl Case {
         u32::try_from(self.asns.len()).unwrap_or(u32::MAX)
     }
 
-    fn count_out(&mut self, asn: Asn) {
-        if let Some(count) = self.asns.get_mut(&asn) {
-            *count -= 1;
-            if *count == 0 {
-                self.asns.remove(&asn);
-            }
-        }
-    }
-
     fn hold(&mut self, key: WitnessKey, witness: Option<Witness>) {
         let Some(mut witness) = witness else { return };
         if let Some(before) = self.witnesses.get(&key) {
@@ -244,7 +236,7 @@ impl Case {
             witness.path_before.clone_from(&before.path_before);
         } else {
             self.untold.insert(key);
-            *self.asns.entry(witness.peer_asn).or_default() += 1;
+            self.asns.add(witness.peer_asn);
         }
         self.witnesses.insert(key, witness);
     }

@@ -147,7 +147,7 @@ impl Conditions {
 
     /// Whether a condition stands.
     pub(crate) fn is_open(&self, key: &ConditionKey) -> bool {
-        self.all.get(key).is_some_and(|condition| condition.life.is_open())
+        self.rule(key).is_some()
     }
 
     /// The rule that an open condition goes by now.

@@ -8,6 +8,7 @@ use schemas::bgp::Asn;
 
 use super::case::WitnessKey;
 use super::forger::Joint;
+use crate::counts::Counts;
 
 /// Share of the witnesses whose paths must agree on a hop.
 const SHARED_MIN: f64 = 0.95;
@@ -21,9 +22,9 @@ pub(super) struct Paths {
     /// The hops that nearly all of them share.
     run: Vec<Asn>,
     /// How many share so many of these hops, from none on: one more than there are hops.
-    agree: Vec<usize>,
+    agree: Vec<u32>,
     /// Those that share them all, by the hop behind.
-    behind: BTreeMap<Asn, usize>,
+    behind: Counts<Asn>,
 }
 
 impl Paths {
@@ -68,13 +69,8 @@ impl Paths {
         }
         let same = self.same(&hops);
         self.agree.iter_mut().take(same + 1).for_each(|count| *count -= 1);
-        if let Some(hop) = hops.get(same).filter(|_| same == self.run.len())
-            && let Some(count) = self.behind.get_mut(hop)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.behind.remove(hop);
-            }
+        if let Some(hop) = hops.get(same).filter(|_| same == self.run.len()) {
+            self.behind.remove(*hop);
         }
     }
 
@@ -83,7 +79,7 @@ impl Paths {
         self.agree.resize(self.run.len() + 1, 0);
         self.agree.iter_mut().take(same + 1).for_each(|count| *count += 1);
         if let Some(hop) = hops.get(same).filter(|_| same == self.run.len()) {
-            *self.behind.entry(*hop).or_default() += 1;
+            self.behind.add(*hop);
         }
     }
 
@@ -94,21 +90,18 @@ impl Paths {
 
     /// Makes the run as long as it may be.
     fn settle(&mut self) {
-        let enough = (self.of.len() as f64 * SHARED_MIN).ceil() as usize;
+        let enough = (self.of.len() as f64 * SHARED_MIN).ceil() as u32;
         let held = self.agree.iter().take_while(|count| **count >= enough).count();
         if held < self.agree.len() && !self.of.is_empty() {
             self.run.truncate(held.saturating_sub(1));
             self.recount();
         }
-        while let Some(hop) = self.most_behind(enough) {
+        loop {
+            let next = self.behind.iter().find(|(_, count)| *count >= enough);
+            let Some((hop, _)) = next else { return };
             self.run.push(hop);
             self.recount();
         }
-    }
-
-    fn most_behind(&self, enough: usize) -> Option<Asn> {
-        let (hop, _) = self.behind.iter().find(|(_, count)| **count >= enough)?;
-        Some(*hop)
     }
 
     fn recount(&mut self) {

@@ -17,6 +17,7 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::counts::Counts;
 use crate::detect::Change;
 use crate::reference::geo::edges::Edges;
 use crate::rib::Rib;
@@ -61,7 +62,7 @@ struct Routes {
     /// Routes of listed sessions, the best first.
     sessions: BTreeMap<SessionKey, Arc<PathAttributes>>,
     /// Peers by the end of their paths, and by the length of these.
-    held: BTreeMap<PathEnd, BTreeMap<u16, u32>>,
+    held: BTreeMap<PathEnd, Counts<u16>>,
     epochs: Vec<Epoch>,
 }
 
@@ -192,16 +193,13 @@ impl Routes {
         if let Some((end, hops)) = before.map(end_of)
             && let Some(lengths) = self.held.get_mut(&end)
         {
-            if let Some(count) = lengths.get_mut(&hops) {
-                *count = count.saturating_sub(1);
-            }
-            lengths.retain(|_, count| *count > 0);
+            lengths.remove(hops);
             if lengths.is_empty() {
                 self.held.remove(&end);
             }
         }
         if let Some((end, hops)) = after.map(end_of) {
-            *self.held.entry(end).or_default().entry(hops).or_default() += 1;
+            self.held.entry(end).or_default().add(hops);
         }
     }
 
@@ -257,7 +255,7 @@ impl Routes {
             let edge = edge.flatten();
             return (Some(InForce { role, path, edge, next_hop: route.next_hop }), as_hops);
         }
-        let peers = |lengths: &BTreeMap<u16, u32>| lengths.values().sum::<u32>();
+        let peers = |lengths: &Counts<u16>| lengths.iter().map(|(_, count)| count).sum::<u32>();
         let most = self.held.values().map(peers).max().unwrap_or(0);
         // Whoever is in force stays so until another has more.
         let last = self.epochs.last().and_then(|epoch| epoch.route.as_ref());
@@ -267,9 +265,9 @@ impl Routes {
         let Some((end, lengths)) = leaders.find(|(end, _)| stays(end)).or(first) else {
             return (None, 0);
         };
-        let usual = lengths.iter().max_by_key(|(hops, count)| (**count, u16::MAX - **hops));
+        let usual = lengths.iter().max_by_key(|(hops, count)| (*count, u16::MAX - *hops));
         let route = InForce { role: None, path: path_of(*end), edge: None, next_hop: None };
-        (Some(route), usual.map_or(0, |(hops, _)| *hops))
+        (Some(route), usual.map_or(0, |(hops, _)| hops))
     }
 }
 

@@ -26,7 +26,7 @@ use schemas::bgp::{Family, PathAttributes, PeerHeader, Prefix};
 
 use attributes::AttributeTable;
 use column::{Held, Routes};
-use prefixes::{Address, PrefixTable};
+use prefixes::{Address, PrefixId, PrefixTable};
 
 /// Dense number of a peer within one fold; never leaves the process.
 pub type PeerId = u32;
@@ -111,6 +111,15 @@ struct Peer {
     ipv6: Routes,
 }
 
+impl Peer {
+    const fn routes(&self, family: Family) -> &Routes {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+}
+
 /// The routes of all peers.
 #[derive(Debug)]
 pub struct Rib {
@@ -184,6 +193,13 @@ impl Rib {
 
     fn domain(&self, name: &str) -> Option<usize> {
         self.domains.iter().position(|domain| **domain == *name)
+    }
+
+    fn find(&self, prefix: &Prefix) -> Option<PrefixId> {
+        match prefix.family() {
+            Family::Ipv4 => self.ipv4.find(prefix),
+            Family::Ipv6 => self.ipv6.find(prefix),
+        }
     }
 
     /// The peer of that number.
@@ -283,15 +299,8 @@ impl Rib {
     pub fn is_visible(&self, domain: &str, prefix: &Prefix) -> bool {
         let Some(domain) = self.domain(domain) else { return false };
         let believes = |peer: &&Peer| peer.domain == domain && peer.header.rib_view.is_adj_rib_in();
-        let mut peers = self.peers.iter().filter(believes);
-        match prefix.family() {
-            Family::Ipv4 => {
-                self.ipv4.find(prefix).is_some_and(|id| peers.any(|peer| peer.ipv4.holds(id)))
-            }
-            Family::Ipv6 => {
-                self.ipv6.find(prefix).is_some_and(|id| peers.any(|peer| peer.ipv6.holds(id)))
-            }
-        }
+        let (mut peers, family) = (self.peers.iter().filter(believes), prefix.family());
+        self.find(prefix).is_some_and(|id| peers.any(|peer| peer.routes(family).holds(id)))
     }
 
     /// Every route of the prefixes that `wanted` names, by prefix, peer and path identifier.
@@ -304,16 +313,15 @@ impl Rib {
         prefixes.sort_unstable();
         for (prefix, id) in prefixes {
             for peer in &peers {
-                let routes = match prefix.family() {
-                    Family::Ipv4 => &peer.ipv4,
-                    Family::Ipv6 => &peer.ipv6,
-                };
-                routes.of_prefix(id, |Held { path_id, attributes, is_stale, .. }| {
-                    if let Some(attributes) = self.attributes.get(attributes) {
-                        let peer = &peer.header;
-                        visit(HeldRoute { prefix, peer, path_id, attributes, is_stale });
-                    }
-                });
+                peer.routes(prefix.family()).of_prefix(
+                    id,
+                    |Held { path_id, attributes, is_stale, .. }| {
+                        if let Some(attributes) = self.attributes.get(attributes) {
+                            let peer = &peer.header;
+                            visit(HeldRoute { prefix, peer, path_id, attributes, is_stale });
+                        }
+                    },
+                );
             }
         }
     }
@@ -321,35 +329,22 @@ impl Rib {
     /// The route without path identifier that a peer holds for a prefix.
     #[must_use]
     pub fn route_at(&self, peer: PeerId, prefix: &Prefix) -> Option<&Arc<PathAttributes>> {
-        let Peer { ipv4, ipv6, .. } = self.peers.get(peer as usize)?;
-        let attributes = match prefix.family() {
-            Family::Ipv4 => ipv4.plain(self.ipv4.find(prefix)?),
-            Family::Ipv6 => ipv6.plain(self.ipv6.find(prefix)?),
-        };
-        self.attributes.get(attributes?)
+        let routes = self.peers.get(peer as usize)?.routes(prefix.family());
+        self.attributes.get(routes.plain(self.find(prefix)?)?)
     }
 
     /// Every route of one prefix in a routing domain, by peer and path identifier.
     #[must_use]
     pub fn routes_of(&self, domain: &str, prefix: &Prefix) -> Vec<(PeerId, HeldRoute<'_>)> {
-        let id = match prefix.family() {
-            Family::Ipv4 => self.ipv4.find(prefix),
-            Family::Ipv6 => self.ipv6.find(prefix),
-        };
         let mut found = Vec::new();
-        let Some((id, domain)) = id.zip(self.domain(domain)) else { return found };
-        for (number, Peer { header, domain: of_peer, ipv4, ipv6 }) in (0..).zip(&self.peers) {
-            if *of_peer != domain {
-                continue;
-            }
-            let routes = match prefix.family() {
-                Family::Ipv4 => ipv4,
-                Family::Ipv6 => ipv6,
-            };
-            routes.of_prefix(id, |Held { path_id, attributes, is_stale, .. }| {
+        let Some((id, domain)) = self.find(prefix).zip(self.domain(domain)) else { return found };
+        let peers = (0..).zip(&self.peers).filter(|(_, peer)| peer.domain == domain);
+        for (number, peer) in peers {
+            peer.routes(prefix.family()).of_prefix(id, |held| {
+                let Held { path_id, attributes, is_stale, .. } = held;
                 if let Some(attributes) = self.attributes.get(attributes) {
-                    let route =
-                        HeldRoute { prefix: *prefix, peer: header, path_id, attributes, is_stale };
+                    let (prefix, peer) = (*prefix, &peer.header);
+                    let route = HeldRoute { prefix, peer, path_id, attributes, is_stale };
                     found.push((number, route));
                 }
             });

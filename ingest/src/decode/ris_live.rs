@@ -11,7 +11,6 @@
 //! `LOCAL_PREF`, unknown attributes.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 
 use schemas::bgp::{
@@ -19,8 +18,6 @@ use schemas::bgp::{
 };
 use schemas::time::Timestamp;
 use serde::Deserialize;
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, Deserializer};
 use serde_json::value::RawValue;
 
 use super::cursor::DecodeError;
@@ -131,33 +128,11 @@ pub struct RisMessage<'a> {
 #[serde(transparent)]
 struct Part<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
 enum PathPart {
     Asn(u32),
     Set(Vec<u32>),
-}
-
-impl<'de> Deserialize<'de> for PathPart {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = PathPart;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an AS number or a set of them")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PathPart, E> {
-                let asn = u32::try_from(number);
-                asn.map(PathPart::Asn).map_err(|_| E::custom("an AS number has 32 bits"))
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, set: A) -> Result<PathPart, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(set)).map(PathPart::Set)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -465,11 +440,7 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// Announcements without those that only repeat prefixes with the link-local next hop.
-fn merged(mut announced: Vec<(IpAddr, Vec<Prefix>)>) -> Vec<(IpAddr, Vec<Prefix>)> {
-    if !announced.iter().any(|(next_hop, _)| is_link_local(*next_hop)) {
-        announced.retain(|(_, prefixes)| !prefixes.is_empty());
-        return announced;
-    }
+fn merged(announced: Vec<(IpAddr, Vec<Prefix>)>) -> Vec<(IpAddr, Vec<Prefix>)> {
     let (local, mut kept): (Vec<_>, Vec<_>) =
         announced.into_iter().partition(|(next_hop, _)| is_link_local(*next_hop));
     for (next_hop, mut prefixes) in local {

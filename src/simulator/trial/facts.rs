@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::iter::once;
 
 use schemas::bgp::{Asn, Prefix};
 use schemas::connection::{Connection, WatchedAs};
@@ -53,9 +52,7 @@ impl Facts {
         let internet = &trial.internet;
         let mut vrps = String::new();
         for plot in &trial.plots {
-            // Who is at peace has them in order.
-            let others = plot.draft.origins.iter().copied().filter(|_| plot.kind.is_none());
-            for asn in plot.draft.roa.into_iter().flat_map(|asn| once(asn).chain(others.clone())) {
+            for asn in &plot.draft.roas {
                 let prefix: Prefix = plot.ground.registered();
                 let length = plot.draft.roa_max_length.unwrap_or(prefix.length());
                 let _ = writeln!(vrps, "{},{prefix},{length}", asn.0);

@@ -145,7 +145,7 @@ pub fn roa_invalid(stage: &mut Stage<'_>) -> Drafts {
     let mut drafts = fault(stage, owner, Told::plain(owner), vec![(0, Told::plain(second))])?;
     for draft in &mut drafts {
         draft.origins = vec![stage.internet.asn(owner), stage.internet.asn(second)];
-        draft.roa = Some(stage.internet.asn(owner));
+        draft.roas = vec![stage.internet.asn(owner)];
     }
     Some(drafts)
 }

@@ -103,7 +103,7 @@ pub fn mass(stage: &mut Stage<'_>) -> Drafts {
     let grounds = stage.grounds.iter().zip(owners);
     let drafts: Vec<Draft> = grounds
         .map(|(ground, owner)| {
-            let roa = stage.random.chance(500).then(|| stage.internet.asn(owner));
+            let roas = stage.roas(owner);
             let sources = vec![Source::plain(owner), Source::plain(attacker)];
             let told = vec![(0, Told { sources, deaf: Vec::new() })];
             Draft {
@@ -111,7 +111,7 @@ pub fn mass(stage: &mut Stage<'_>) -> Drafts {
                 calm: Told::plain(owner),
                 acts: vec![Act { prefix: ground.registered(), told }],
                 culprit: Some(attacker),
-                roa,
+                roas,
                 ..Draft::default()
             }
         })
@@ -158,7 +158,7 @@ fn draft(
         calm: Told::plain(owner),
         acts: vec![Act { prefix, told: vec![(0, Told { sources, deaf: Vec::new() })] }],
         culprit: Some(attacker),
-        roa: stage.roa(owner),
+        roas: stage.roas(owner),
         ..Draft::default()
     }
 }

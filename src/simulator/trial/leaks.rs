@@ -144,7 +144,7 @@ fn drafted(stage: &mut Stage<'_>, owner: Node, source: Source) -> Draft {
         calm: Told::plain(owner),
         acts: vec![Act { prefix: stage.registered(), told: vec![(0, told)] }],
         culprit,
-        roa: stage.roa(owner),
+        roas: stage.roas(owner),
         ..Draft::default()
     }
 }

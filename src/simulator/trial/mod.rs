@@ -137,8 +137,8 @@ pub struct Draft {
     pub sessions: Vec<Node>,
     /// How many of these the configuration knows.
     pub sessions_known: usize,
-    /// The AS that a ROA names, if there is one.
-    pub roa: Option<Asn>,
+    /// The ASes that ROAs name, if there are any.
+    pub roas: Vec<Asn>,
     /// The longest part that the owner's ROAs allow, where they allow any.
     pub roa_max_length: Option<u8>,
 }
@@ -267,7 +267,7 @@ impl Trial {
     fn stand_by(&mut self, ground: Ground, random: &mut Random) {
         let stubs = self.internet.of(Rank::Stub);
         let Some(owner) = random.pick(&stubs).copied() else { return };
-        let roa = random.chance(500).then(|| self.internet.asn(owner));
+        let roas = random.chance(500).then(|| self.internet.asn(owner)).into_iter().collect();
         self.plots.push(Plot {
             kind: None,
             connection: format!("bystander-{}", ground.number),
@@ -275,7 +275,7 @@ impl Trial {
             window: TimeWindow { start: self.start, end: self.start.plus_secs(TRIAL_SECS) },
             is_visible: true,
             culprit: None,
-            draft: Draft { owner, calm: Told::plain(owner), roa, ..Draft::default() },
+            draft: Draft { owner, calm: Told::plain(owner), roas, ..Draft::default() },
         });
     }
 }
@@ -381,8 +381,8 @@ impl Stage<'_> {
     }
 
     /// The number that a ROA names, for half of the owners.
-    pub fn roa(&mut self, owner: Node) -> Option<Asn> {
-        self.random.chance(500).then(|| self.internet.asn(owner))
+    pub fn roas(&mut self, owner: Node) -> Vec<Asn> {
+        self.random.chance(500).then(|| self.internet.asn(owner)).into_iter().collect()
     }
 
     /// The registered prefix of the first ground.

@@ -155,7 +155,6 @@ impl Day {
             let lasts = stage.random.between(happening.lasts.0, happening.lasts.1);
             let at = stage.random.between(1_200, SECS_PER_DAY as u64 - lasts - 1_200);
             let (from, to) = (START.plus_secs(at as i64), START.plus_secs((at + lasts) as i64));
-            // An owner that announces what its own ROAs forbid is the incident `roa_invalid`.
             roa_max_length = quiet.told.iter().map(|(prefix, _)| prefix.length()).max();
             for (prefix, told) in quiet.told {
                 if prefix == ground.registered() {
@@ -170,6 +169,11 @@ impl Day {
         }
         self.churn(stage, &mut registered);
         self.timelines.push(registered);
+        // An owner that announces what its own ROAs forbid is the incident `roa_invalid`.
+        let mut roas = stage.roas(owner);
+        if !roas.is_empty() {
+            roas.extend(&origins);
+        }
         self.trial.plots.push(Plot {
             kind: None,
             connection: format!("quiet-{}", self.happened.len()),
@@ -177,14 +181,7 @@ impl Day {
             window: TimeWindow { start: START, end: START.plus_secs(SECS_PER_DAY) },
             is_visible: true,
             culprit: None,
-            draft: Draft {
-                owner,
-                calm,
-                origins,
-                roa: stage.roa(owner),
-                roa_max_length,
-                ..Draft::default()
-            },
+            draft: Draft { owner, calm, origins, roas, roa_max_length, ..Draft::default() },
         });
     }
 

@@ -27,10 +27,8 @@ pub(super) fn is_too_long(prefix: &Prefix) -> bool {
 
 /// Whether a number is reserved: by RFC 7607, 6793, 5398, 6996, 7300.
 const fn is_reserved(asn: Asn) -> bool {
-    matches!(
-        asn.0,
-        0 | 23_456 | 64_496..=65_535 | 65_536..=65_551 | 4_200_000_000..=u32::MAX
-    )
+    is_private(asn)
+        || matches!(asn.0, 0 | 23_456 | 64_496..=64_511 | 65_535 | 65_536..=65_551 | u32::MAX)
 }
 
 /// Whether a number is for private use (RFC 6996).

@@ -209,12 +209,8 @@ pub(super) fn judge(change: &Change<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
 /// badly formed comes last.
 fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
     let hijack = origin::exact_or_part(ours, facts);
-    let is_far = hijack.as_ref().is_some_and(|hijack| {
-        let joint = hijack.joint.filter(|_| ours.is_right() && !ours.is_part());
-        joint.is_some_and(|joint| joint.at >= origin::FAR_FROM)
-    });
-    if !is_far && let Some(hijack) = hijack {
-        return vec![hijack];
+    if hijack.as_ref().is_some_and(|hijack| !origin::is_far(hijack, ours)) {
+        return hijack.into_iter().collect();
     }
     let mut verdicts: Vec<Verdict> = leak::of_ours(ours, facts).into_iter().collect();
     if verdicts.is_empty() {

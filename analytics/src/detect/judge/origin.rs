@@ -14,7 +14,7 @@ use super::{Ours, Verdict, hops, hygiene, path_hops, told_origin};
 /// Links from the right origin in which a new one of our very prefix counts.
 const NEW_LINKS_MAX: usize = 3;
 /// From so many on a new link proves little.
-pub(super) const FAR_FROM: usize = 2;
+const FAR_FROM: usize = 2;
 
 /// Origins that may announce a registration, and whether the operator said so. None while learning.
 pub(in super::super) fn expected(
@@ -49,17 +49,10 @@ pub(super) fn exact_or_part(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdic
             // A part that is not new may be leaked like any route.
             let is_known = facts.baseline.is_usual_part(change.prefix, origin);
             let valley = || (!is_known).then(|| forger::valley(hops, facts)).flatten();
-            let joint = forger::joint(hops, ours.group(), facts).or_else(valley)?;
-            if goes_the_same_way(ours, facts) {
-                return None;
-            }
-            joint
+            let joint = forger::joint(hops, ours.group(), facts).or_else(valley);
+            joint.filter(|_| !goes_the_same_way(ours, facts))?
         } else {
-            let joint = new_neighbour(hops, ours.group(), facts)?;
-            if is_private_one_let_through(hops, joint, ours.group(), facts) {
-                return None;
-            }
-            joint
+            new_neighbour(hops, ours.group(), facts)?
         };
         // A part of our prefix is one story, whatever the paths; of our prefix each new link is one.
         let up_to = if is_part { 0 } else { joint.at };
@@ -123,7 +116,14 @@ fn is_private_one_let_through(hops: &[Asn], joint: Joint, group: &str, facts: &F
 /// A link near the right origin that nobody knows. Links further off are new all the time.
 fn new_neighbour(hops: &[Asn], group: &str, facts: &Facts<'_>) -> Option<Joint> {
     let links_max = if facts.reference.relationships.is_empty() { 1 } else { NEW_LINKS_MAX };
-    forger::joint(hops, group, facts).filter(|joint| joint.at < links_max)
+    forger::joint(hops, group, facts)
+        .filter(|joint| joint.at < links_max)
+        .filter(|joint| !is_private_one_let_through(hops, *joint, group, facts))
+}
+
+/// Whether a made-up path to our very prefix breaks so far from the right origin that it may be true.
+pub(super) fn is_far(hijack: &Verdict, ours: &Ours<'_>) -> bool {
+    ours.is_right() && !ours.is_part() && hijack.joint.is_some_and(|joint| joint.at >= FAR_FROM)
 }
 
 /// Whether the origin had the route of a right one from its provider until now, and the peer hears
