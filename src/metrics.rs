@@ -5,12 +5,16 @@
 
 mod feeds;
 mod latency;
+mod log;
+mod versions;
 
 use std::sync::Arc;
 
 use ingest::live::InputCounts;
+use ingest::log::kafka::clients::LogCounts;
 use ingest::source::counter::Counter;
 use ingest::source::live::wall_clock;
+use ingest::source::rtr::RtrCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, text};
 use prometheus_client::metrics::MetricType;
@@ -21,6 +25,7 @@ use prometheus_client::registry::Registry;
 use crate::http::HttpCounts;
 pub use feeds::{Feed, FeedCounts};
 pub use latency::LatencyGauges;
+pub use versions::VersionCounts;
 
 /// Without a word of the intake for this long, it stands still.
 const STALLED_SECS: i64 = 15;
@@ -94,6 +99,25 @@ const METRICS: &[Metric] = &[
         "What went wrong with a feed, by reason; lost messages are rows of feed_gaps too",
     ),
     gauge("peerscope_kafka_lag_messages", &["input"], "Messages that wait at the brokers"),
+    counter(
+        "peerscope_log_transactions",
+        &["outcome"],
+        "Transactions of this process, over Kafka: committed, aborted (and sent again)",
+    ),
+    counter("peerscope_log_batches", &["direction"], "Batches over Kafka: written, read"),
+    counter("peerscope_log_bytes", &["direction"], "Their bytes before compression: written, read"),
+    gauge(
+        "peerscope_log_lag_messages",
+        &[],
+        "Messages of the log that wait at the brokers for the folds of this process",
+    ),
+    gauge("peerscope_log_partitions", &[], "Partitions whose fold is in this process"),
+    counter("peerscope_log_rebalances", &[], "Times that shares or partitions came or went"),
+    counter(
+        "peerscope_log_errors",
+        &["reason"],
+        "What went wrong with the log over Kafka: quarantined (no batch; a row of ledger tells), overtaken (deleted unread; a row of feed_gaps tells), stalled (asked for anew), fold_stalled, brokers_down, login, client",
+    ),
     gauge(
         "peerscope_ingest_log_timestamp_seconds",
         &[],
@@ -107,6 +131,25 @@ const METRICS: &[Metric] = &[
         &["reason"],
         "Sessions of clients that were closed at once: sessions_max, tls, accept",
     ),
+    counter(
+        "peerscope_config_versions",
+        &[],
+        "Changed configurations that counted without a restart",
+    ),
+    counter("peerscope_config_refused", &[], "Changed configurations that were refused"),
+    counter(
+        "peerscope_reference_refused",
+        &["kind"],
+        "Changed reference files that were refused: what counted before went on to count",
+    ),
+    gauge(
+        "peerscope_reference_timestamp_seconds",
+        &["kind"],
+        "When the reference data that count were made, or read where they do not say",
+    ),
+    gauge("peerscope_rtr_up", &[], "Whether the cache of VRPs answers (0 or 1)"),
+    gauge("peerscope_rtr_vrps", &[], "VRPs that the cache told, 0 once they expired"),
+    counter("peerscope_rtr_failures", &[], "Connections to the cache of VRPs that failed or ended"),
     gauge("peerscope_build_info", &["version"], "Always 1"),
 ];
 
@@ -126,6 +169,12 @@ pub struct Metrics {
     pub latency: Arc<LatencyGauges>,
     /// Second of log time of the last append.
     pub heartbeat: Arc<Counter>,
+    /// Versions of the registry and of the reference data.
+    pub versions: Arc<VersionCounts>,
+    /// The cache of VRPs, if there is one.
+    pub cache: Option<Arc<RtrCounts>>,
+    /// The log, where it is in Kafka.
+    pub log: Option<Arc<LogCounts>>,
 }
 
 impl Metrics {
@@ -157,6 +206,9 @@ impl Metrics {
         if tenant.is_some() {
             return Values::new();
         }
+        if name.starts_with("peerscope_log_") {
+            return self.log.as_ref().map(|counts| log::values(name, counts)).unwrap_or_default();
+        }
         match name {
             "peerscope_ingest_elements" => self.elements(),
             "peerscope_ingest_log_timestamp_seconds" => one(shown(&self.heartbeat)),
@@ -176,6 +228,15 @@ impl Metrics {
                     ("accept", &self.http.accept_failed),
                 ];
                 refused.map(|(reason, count)| (vec![reason.to_owned()], shown(count))).into()
+            }
+            "peerscope_config_versions" => one(shown(&self.versions.config_versions)),
+            "peerscope_config_refused" => one(shown(&self.versions.config_refused)),
+            "peerscope_reference_refused" => self.versions.refused_values(),
+            "peerscope_reference_timestamp_seconds" => self.versions.date_values(),
+            "peerscope_rtr_up" => self.cache.iter().flat_map(|c| one(shown(&c.is_up))).collect(),
+            "peerscope_rtr_vrps" => self.cache.iter().flat_map(|c| one(shown(&c.vrps))).collect(),
+            "peerscope_rtr_failures" => {
+                self.cache.iter().flat_map(|c| one(shown(&c.failed))).collect()
             }
             "peerscope_build_info" => vec![(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)],
             feed => {
@@ -268,6 +329,7 @@ mod tests {
         let metrics = Metrics {
             inputs: vec![("http".to_owned(), "rtt", Arc::default())],
             feeds: Feed::ALL.map(|feed| ("a".to_owned(), feed())).into(),
+            log: Some(Arc::default()),
             ..Metrics::default()
         };
         for metric in METRICS {

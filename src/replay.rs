@@ -2,30 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use analytics::detect::DetectOptions;
 use analytics::fold::{Committed, FoldError, Folding, fold};
-use analytics::lake::identity::{End, Identity, Standing, hex, sha256_hex};
-use analytics::lake::layout::{INTERNAL, ddl_key, registry_key, settings_key};
-use analytics::lake::{LakeError, LocalStore};
+use analytics::lake::identity::{End, Identity, Lineage, Standing, hex, sha256_hex};
+use analytics::lake::layout::{INTERNAL, registry_key, settings_key};
+use analytics::lake::{LakeError, LakeRoot, LakeShelf, Store, snapshot};
 use analytics::latency::window::LatencyOptions;
-use analytics::reference::geo::edges::Edges;
-use analytics::reference::{
-    AsRelationships, Aspas, Organisations, Reference, ReferenceError, Vrps,
-};
+use analytics::reference::Reference;
+use analytics::reference::library::Library;
 use analytics::shard::FoldOptions;
 use analytics::sql::ddl;
 use ingest::decode::mapping::Mapping;
 use ingest::log::archive::{ArchiveLog, ArchiveOptions, ArchiveReport};
 use ingest::source::discover::{DiscoverError, Found, files_of, recognise, recognise_mapped};
-use ingest::source::open::open;
+use schemas::bgp::Prefix;
 use schemas::log::{LogError, Progress};
+use schemas::reference::ReferenceSet;
+use schemas::registry::Registry;
 use schemas::time::Timestamp;
 
 use crate::config::{Config, ReferenceConfig};
+use crate::reference::{FileError, Schedule, ScheduleError};
 
 /// Why a replay stopped. One variant per exit code or remedy.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,8 @@ pub enum ReplayError {
     #[error("{0}; nothing was written")]
     Unreadable(DiscoverError),
     /// A reference file is refused.
-    #[error("{path}: {error}", path = path.display())]
-    Reference {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        error: ReferenceError,
-    },
+    #[error(transparent)]
+    Reference(#[from] FileError),
     /// The lake says no.
     #[error(transparent)]
     Lake(#[from] LakeError),
@@ -55,17 +50,28 @@ pub enum ReplayError {
     Fold(#[from] FoldError),
 }
 
+impl From<ScheduleError> for ReplayError {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Lake(error) => error.into(),
+            ScheduleError::File(error) => error.into(),
+        }
+    }
+}
+
 /// What is to be replayed.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Settings.
     pub config: &'a Config,
     /// The lake.
-    pub lake: &'a str,
+    pub lake: &'a LakeRoot,
     /// Files and folders.
     pub paths: &'a [PathBuf],
-    /// Number of partitions.
-    pub shards: u32,
+    /// Number of partitions; 1, or that of the lake that is added to, unless told.
+    pub shards: Option<u32>,
+    /// Whether a lake of other replays is added to.
+    pub append: bool,
 }
 
 /// What a replay did.
@@ -81,9 +87,17 @@ pub struct Outcome {
     pub report: ArchiveReport,
     /// What could not be read, in words.
     pub problems: Vec<String>,
+    /// Inputs that the lake had before, by name.
+    pub held: Vec<String>,
 }
 
 impl Outcome {
+    /// The lake has all of it.
+    fn nothing(log: String, rows: Committed, problems: Vec<String>, held: Vec<String>) -> Self {
+        let report = ArchiveReport::default();
+        Self { log, nothing_to_do: true, rows, report, problems, held }
+    }
+
     /// Whether some of the input was damaged.
     #[must_use]
     pub fn is_damaged(&self) -> bool {
@@ -99,47 +113,38 @@ pub fn replay(
     request: &Request<'_>,
     progress: impl Fn(Timestamp, u64) + Send + 'static,
 ) -> Result<Outcome, ReplayError> {
-    let (inputs, mut problems) = discover(request.paths, request.config)?;
-    if inputs.is_empty() {
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
-        return Err(ReplayError::NoInput);
+    let Planned { inputs, schedule, store, identity, before, held, mut problems } = plan(request)?;
+    if let Some(log) = before.last().filter(|_| inputs.is_empty()) {
+        return Ok(Outcome::nothing(log.clone(), Committed::new(), problems, held));
     }
-    let (reference, reference_hashes) = load_reference(&request.config.reference)?;
-    let identity = Identity {
-        kind: "replay".to_owned(),
-        inputs: sorted(
-            inputs.iter().map(|found| format!("{} {}", hex(&found.content_hash), found.name)),
-        ),
-        reference: sorted(reference_hashes),
-        config_hash: request.config.hash(),
-        partitions: request.shards,
-    };
-    let store = Arc::new(LocalStore::open(request.lake)?);
     if let Standing::Done(end) = identity.claim(&store)? {
-        return Ok(Outcome {
-            log: identity.log(),
-            nothing_to_do: true,
-            rows: end.rows,
-            report: ArchiveReport::default(),
-            problems: end.damaged,
-        });
+        return Ok(Outcome::nothing(identity.log(), end.rows, end.damaged, held));
     }
-    note_contents(&store, request.config)?;
+    let version = note_contents(&store, request.config)?;
+    let shelf = LakeShelf::new(&store);
+    let references = schedule.keep(&shelf)?;
+    let followed = match before.last() {
+        Some(log) => snapshot::followed(&store, log)?,
+        None => Vec::new(),
+    };
     let folding = Folding {
         options: FoldOptions {
             detect: request.config.detect.clone(),
             latency: request.config.latency.clone(),
         },
-        reference: Arc::new(reference),
+        library: Arc::new(Library::new(shelf)),
         store: Arc::clone(&store),
         log_name: identity.log(),
+        before,
+        partitions: identity.partitions,
         config_hash: identity.config_hash.clone(),
         progress: Arc::new(FromTheStart),
         is_live: false,
         began: Timestamp::default(),
         watch: None,
     };
-    let options = archive_options(request, inputs);
+    let options =
+        archive_options(request, inputs, (references, followed), (identity.partitions, version));
     let mut log = ArchiveLog::start(options, identity.log(), progress)?;
     let folded = fold(&mut log, &folding);
     let merged = log.finish();
@@ -149,14 +154,80 @@ pub fn replay(
         (Err(cause), _) => return Err(cause.into()),
         (_, Err(cause)) => return Err(cause.into()),
     };
+    snapshot::keep_followed(&store, &identity.log(), &report.followed)?;
     for input in &report.inputs {
         problems.extend(input.damage.iter().map(|damage| format!("{}: {damage}", input.source)));
     }
     identity.finish(&store, &End { rows: rows.clone(), damaged: problems.clone() })?;
-    Ok(Outcome { log: identity.log(), nothing_to_do: false, rows, report, problems })
+    if let Some(before) = &identity.after {
+        snapshot::forget(&store, before)?;
+    }
+    Ok(Outcome { log: identity.log(), nothing_to_do: false, rows, report, problems, held })
 }
 
-fn archive_options(request: &Request<'_>, inputs: Vec<Found>) -> ArchiveOptions {
+/// What is to be folded, and into which log.
+struct Planned {
+    /// Those that the lake does not have.
+    inputs: Vec<Found>,
+    schedule: Schedule,
+    store: Arc<Store>,
+    identity: Identity,
+    /// The logs from whose end it goes on.
+    before: Vec<String>,
+    /// Inputs that the lake has, by name.
+    held: Vec<String>,
+    problems: Vec<String>,
+}
+
+fn plan(request: &Request<'_>) -> Result<Planned, ReplayError> {
+    let (mut inputs, problems) = discover(request.paths, request.config)?;
+    if inputs.is_empty() {
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        return Err(ReplayError::NoInput);
+    }
+    let schedule = Schedule::read(&request.config.reference)?;
+    let store = Arc::new(Store::open_at(request.lake)?);
+    let lineage = if request.append { Lineage::read(&store)? } else { Lineage::default() };
+    let mut held = Vec::new();
+    inputs.retain(|found| {
+        let is_held = lineage.holds(&hex(&found.content_hash));
+        held.extend(is_held.then(|| found.name.clone()));
+        !is_held
+    });
+    let identity = Identity {
+        kind: "replay".to_owned(),
+        inputs: sorted(
+            inputs.iter().map(|found| format!("{} {}", hex(&found.content_hash), found.name)),
+        ),
+        reference: schedule.hashes.clone(),
+        config_hash: request.config.hash(),
+        partitions: shards(request, &lineage, &store)?,
+        after: lineage.last().map(|(log, _)| log.clone()),
+    };
+    let before = lineage.ended.into_iter().map(|(log, _)| log).collect();
+    Ok(Planned { inputs, schedule, store, identity, before, held, problems })
+}
+
+/// How many shards there are: those of a lake that is added to are.
+fn shards(request: &Request<'_>, lineage: &Lineage, store: &Store) -> Result<u32, LakeError> {
+    let there = lineage.last().map(|(_, identity)| identity.partitions);
+    match (request.shards, there) {
+        (Some(wanted), Some(there)) if wanted != there => Err(LakeError::NoAppend {
+            lake: store.root().to_string(),
+            reason: format!("it has {there} shards; leave --shards out, or say --shards {there}"),
+        }),
+        (wanted, there) => Ok(there.or(wanted).unwrap_or(1)),
+    }
+}
+
+fn archive_options(
+    request: &Request<'_>,
+    inputs: Vec<Found>,
+    (references, followed): (Vec<(Timestamp, ReferenceSet)>, Vec<Prefix>),
+    (partitions, version): (u32, u32),
+) -> ArchiveOptions {
+    let mut registry = Registry::clone(&request.config.registry);
+    registry.version = version;
     let collectors: BTreeMap<String, String> = inputs
         .iter()
         .filter_map(|found| {
@@ -174,23 +245,25 @@ fn archive_options(request: &Request<'_>, inputs: Vec<Found>) -> ArchiveOptions 
         inputs,
         collectors,
         mappings,
-        registry: Arc::clone(&request.config.registry),
+        registry: Arc::new(registry),
+        references,
         keep: request.config.log.keep,
-        partitions: request.shards,
+        followed,
+        partitions,
     }
 }
 
-/// There are no snapshots yet: a fold starts over, and create-if-absent decides.
+/// An archive is read from its start, and keeps nothing that could be let go.
 pub(crate) struct FromTheStart;
 
 impl Progress for FromTheStart {
-    fn resume_position(&self, _partition: u32) -> u64 {
-        0
-    }
-
     fn committed(&self, partition: u32, offset: u64, log_time: Timestamp) {
         tracing::trace!(partition, offset, %log_time, "batch folded");
     }
+
+    fn release_before(&self, _partition: u32, _offset: u64) {}
+
+    fn release_summaries_before(&self, _position: u64) {}
 }
 
 /// Finds and recognises the inputs, in the order of their content hashes; equal contents are read
@@ -237,84 +310,12 @@ fn discover(paths: &[PathBuf], config: &Config) -> Result<(Vec<Found>, Vec<Strin
     Ok((seen.into_values().collect(), problems))
 }
 
-/// Reads the reference files that this version knows, with their content hashes.
+/// The newest reference data that are configured, every file read and checked.
 ///
 /// # Errors
 /// [`ReplayError::Reference`] with the file and the line.
-pub fn load_reference(config: &ReferenceConfig) -> Result<(Reference, Vec<String>), ReplayError> {
-    let mut hashes = Vec::new();
-    let mut reference = Reference::default();
-    let mut read =
-        |name: &str,
-         path: &Option<PathBuf>,
-         into: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), ReferenceError>| {
-            let Some(path) = path else { return Ok(()) };
-            let (mut reader, hash) = open_reference(path)?;
-            hashes.push(format!("{name}:{hash}"));
-            into(&mut reader).map_err(|error| ReplayError::Reference { path: path.clone(), error })
-        };
-    read("as_relationships", &config.as_relationships, &mut |reader| {
-        reference.relationships = AsRelationships::read(reader)?;
-        Ok(())
-    })?;
-    read("organisations", &config.organisations, &mut |reader| {
-        reference.organisations = Organisations::read(reader)?;
-        Ok(())
-    })?;
-    read("vrps", &config.vrps, &mut |reader| {
-        reference.vrps = Vrps::read(reader)?;
-        Ok(())
-    })?;
-    read("aspas", &config.aspas, &mut |reader| {
-        reference.aspas = Aspas::read(reader)?;
-        Ok(())
-    })?;
-    read("edges", &config.edges, &mut |reader| {
-        reference.geo.edges = Edges::read(reader)?;
-        Ok(())
-    })?;
-    if let Some(path) = &config.geoip {
-        for path in mmdb_files(path)? {
-            let fail = |error| ReplayError::Reference { path: path.clone(), error };
-            let bytes = std::fs::read(&path).map_err(|error| fail(error.into()))?;
-            reference.geo.add(bytes).map_err(fail)?;
-        }
-        let databases = reference.geo.databases().iter();
-        hashes.extend(databases.map(|database| format!("geoip:{}", database.content_hash)));
-    }
-    Ok((reference, hashes))
-}
-
-/// The file that is named, or those of a folder that end in `.mmdb`, by name.
-fn mmdb_files(path: &Path) -> Result<Vec<PathBuf>, ReplayError> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let fail = |error: std::io::Error| ReplayError::Reference {
-        path: path.to_owned(),
-        error: error.into(),
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(fail)? {
-        let file = entry.map_err(fail)?.path();
-        if file.extension().is_some_and(|extension| extension == "mmdb") {
-            files.push(file);
-        }
-    }
-    files.sort();
-    match files.is_empty() {
-        true => Err(fail(std::io::Error::other("no file in this folder ends in .mmdb"))),
-        false => Ok(files),
-    }
-}
-
-fn open_reference(path: &Path) -> Result<(impl BufRead + use<>, String), ReplayError> {
-    let fail = |error: std::io::Error| ReplayError::Reference {
-        path: path.to_owned(),
-        error: error.into(),
-    };
-    let hash = sha256_hex(&std::fs::read(path).map_err(fail)?);
-    Ok((BufReader::new(open(path).map_err(fail)?), hash))
+pub fn load_reference(config: &ReferenceConfig) -> Result<Reference, ReplayError> {
+    Ok(Schedule::read(config)?.reference)
 }
 
 /// Settings as a lake keeps them.
@@ -341,25 +342,27 @@ impl Kept {
     }
 }
 
-/// Settings under the next number, unless they are those under the last one.
-fn note_settings(store: &LocalStore, kept: &Kept) -> Result<(), LakeError> {
+/// Settings under the next number, unless they are those under the last one; how many there are.
+fn note_settings(store: &Store, kept: &Kept) -> Result<usize, LakeError> {
     let contents = serde_json::to_vec_pretty(kept).unwrap_or_default();
     let count = store.list(&format!("{INTERNAL}/settings"))?.len();
     let last = count.checked_sub(1).map(|last| store.get(&settings_key(last))).transpose()?;
     if last.flatten().is_some_and(|last| last == contents) {
-        return Ok(());
+        return Ok(count);
     }
-    store.put(&settings_key(count), &contents)
+    store.put(&settings_key(count), &contents)?;
+    Ok(count + 1)
 }
 
-/// Registry contents by hash, the settings in force, and the table definitions for other engines.
-pub(crate) fn note_contents(store: &LocalStore, config: &Config) -> Result<(), LakeError> {
+/// Registry contents by hash, the settings in force, and the table definitions for other engines. The
+/// number of these settings in the lake comes back.
+pub(crate) fn note_contents(store: &Store, config: &Config) -> Result<u32, LakeError> {
     let contents = serde_json::to_vec_pretty(&*config.registry).unwrap_or_default();
     let registry = registry_key(&sha256_hex(&contents));
     store.put(&registry, &contents)?;
-    note_settings(store, &Kept::of(config, registry))?;
-    store.put(&ddl_key("datafusion"), ddl::datafusion().as_bytes())?;
-    store.put(&ddl_key("duckdb"), ddl::duckdb().as_bytes())
+    let number = note_settings(store, &Kept::of(config, registry))?;
+    ddl::publish(store)?;
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn sorted(hashes: impl IntoIterator<Item = String>) -> Vec<String> {

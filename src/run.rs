@@ -1,35 +1,49 @@
-//! Wiring of `run`: live sources into the embedded log, its folds and the lake, in one process.
+//! Wiring of `run`: live sources into the embedded log, its folds and the lake, in one process. Over
+//! Kafka, [`kafka`] wires the same parts as roles.
 //!
 //! Three parts, each of which ends the service if it cannot go on: the sources (IO, on the runtime
 //! and on threads of their own), the intake (one thread: every session and the writing end of the
-//! log) and the folds (a thread a partition). A stop goes the same way as the data: the sources close
+//! log) and the folds (a thread a partition). A fourth reads anew what is configured ([`versions`]). A stop goes the same way as the data: the sources close
 //! their streams, the intake appends what is left and the record that closes files, the folds commit
 //! and end.
 
+mod kafka;
+mod serve;
 mod sources;
+mod versions;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use analytics::fold::{Committed, FoldError, Folding, Watch, fold};
-use analytics::lake::LocalStore;
+use analytics::fold::{Committed, FoldError, Folding, SummaryEnds, Watch, fold_live};
 use analytics::lake::identity::Identity;
+use analytics::lake::{LakeRoot, LakeShelf, Store};
+use analytics::reference::library::Library;
 use analytics::shard::{FoldOptions, FoldSettings};
-use ingest::live::{InputReport, Live, LiveOptions};
+use ingest::live::{InputReport, Live, LiveOptions, VERSIONS_WAITING_MAX, reference_of};
+use ingest::log::embedded::summaries::SummaryLog;
 use ingest::log::embedded::{self, EmbeddedLog, EmbeddedOptions, EmbeddedWriter, Recovered};
-use ingest::source::counter::Counter;
+use ingest::samples::Owners;
 use ingest::source::live::ARRIVALS_WAITING_MAX;
-use schemas::log::{Log as _, LogError};
+use ingest::source::rtr::{self, RtrCounts, RtrSource, RtrWord};
+use schemas::log::{Log as _, LogError, Progress};
 use schemas::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::config::{Config, LogConfig};
 use crate::http::HttpError;
-use crate::metrics::LatencyGauges;
-use crate::replay::{FromTheStart, ReplayError, load_reference, note_contents};
+use crate::metrics::{LatencyGauges, Metrics, VersionCounts};
+use crate::replay::{ReplayError, note_contents};
 
+pub use kafka::Role;
 pub use sources::SourceError;
 use sources::Sources;
+use versions::{Outlets, Shelves, Versions};
+
+/// Folder of the summaries beside the segments of the log.
+const SUMMARIES: &str = "summaries";
 
 /// Why the service stopped. One variant per exit code or remedy.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +55,15 @@ pub enum RunError {
          docs/guide/rtt.md)"
     )]
     NoSource,
+    /// Roles are processes over Kafka.
+    #[error(
+        "roles other than `all` are processes over Kafka, and there is none in the configuration; set \
+         [kafka] brokers (see docs/guide/kafka.md), or leave --role out"
+    )]
+    NeedsKafka,
+    /// The name of this process is none.
+    #[error("--instance: {0}")]
+    Instance(String),
     /// A source cannot be started.
     #[error("[source.{name}]: {error}")]
     Source {
@@ -49,6 +72,12 @@ pub enum RunError {
         /// What is wrong.
         error: SourceError,
     },
+    /// Nowhere to be asked.
+    #[error(
+        "--role serve answers queries over HTTP, and there is no listener; set [http] listen (see \
+         docs/guide/sql.md)"
+    )]
+    NoListener,
     /// The HTTP listener cannot be started.
     #[error("[http]: {0}")]
     Http(#[from] HttpError),
@@ -89,10 +118,16 @@ pub struct Outcome {
 pub struct Request<'a> {
     /// Settings.
     pub config: &'a Config,
+    /// Where the settings were read; they are read again when the file changes.
+    pub place: Option<&'a Path>,
     /// The lake.
-    pub lake: &'a str,
+    pub lake: &'a LakeRoot,
     /// End when every source has been read to its end, instead of at a signal.
     pub until_done: bool,
+    /// What this process does; all of it but over Kafka.
+    pub role: Role,
+    /// Name of this process among those of its role, if another one than the configuration has.
+    pub instance: Option<&'a str>,
 }
 
 /// The time: the one place where a running service reads the clock for its log.
@@ -110,40 +145,87 @@ pub fn run(
     ready: impl FnOnce(&[(String, String)]),
 ) -> Result<Outcome, RunError> {
     let config = request.config;
-    if !config.sources.values().any(sources::is_live) && config.http.listen.is_none() {
+    if request.role.ingests()
+        && !config.sources.values().any(sources::is_live)
+        && config.http.listen.is_none()
+    {
         return Err(RunError::NoSource);
     }
-    let (reference, _) = load_reference(&config.reference)?;
+    if request.role == Role::Serve {
+        return serve::run(request, ready);
+    }
+    if config.kafka.is_on() {
+        return kafka::run(request, ready);
+    }
+    if request.role != Role::All {
+        return Err(RunError::NeedsKafka);
+    }
     let (log, writer, recovered) = embedded::open(log_options(&config.log))?;
     tell_recovered(&recovered, &writer);
-    let identity = Identity {
-        kind: "run".to_owned(),
-        inputs: vec![log.identity().to_owned()],
-        reference: Vec::new(),
-        config_hash: String::new(),
-        partitions: log.partitions(),
-    };
-    let store = Arc::new(LocalStore::open(request.lake).map_err(ReplayError::from)?);
-    identity.claim(&store).map_err(ReplayError::from)?;
-    note_contents(&store, config).map_err(ReplayError::from)?;
+    let summaries = SummaryLog::open(&config.log.path.join(SUMMARIES), config.log.bytes_max)?;
     let latency = Arc::<LatencyGauges>::default();
     latency.limit(usize::try_from(config.http.metric_connections_max).unwrap_or(usize::MAX));
-    let watch: Arc<dyn Watch> = Arc::clone(&latency) as _;
-    let folding = Folding {
-        options: FoldOptions::default(),
-        reference: Arc::new(reference),
-        store,
-        log_name: identity.log(),
-        config_hash: config.hash(),
-        progress: Arc::new(FromTheStart),
-        is_live: true,
-        began: log.created,
-        watch: config.http.listen.map(|_| watch),
-    };
+    let store = Store::open_at(request.lake).map_err(ReplayError::from)?;
+    let feeding = Feeding { log: log.identity(), partitions: log.partitions(), began: log.created };
+    let progress = Arc::new(log.progress(&summaries));
+    let folding = folding(config, store, &feeding, progress, &latency)?;
+    let shelves = Shelves::of(&folding.store, &folding.library);
+    let counts = Arc::<VersionCounts>::default();
+    let told = reference_of(&recovered);
+    let place = request.place.map(Path::to_owned);
+    let versions = Versions::begin(config, place, shelves, Arc::clone(&counts), &told, now())?;
     let runtime = crate::command::runtime().map_err(RunError::Thread)?;
-    let done = runtime.block_on(serve(request, log, folding, (writer, recovered, latency), ready));
+    let page =
+        Metrics { latency, versions: counts, cache: cache_counts(config), ..Metrics::default() };
+    let ends = SummaryEnds { reader: Box::new(summaries.read(0)?), writer: Arc::new(summaries) };
+    let parts = Parts { log, ends, writer, recovered, folding, versions, page };
+    let done = runtime.block_on(serve(request, parts, ready));
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
+}
+
+/// The log that feeds a lake.
+struct Feeding<'l> {
+    /// What tells it from any other one.
+    log: &'l str,
+    partitions: u32,
+    /// When it was made.
+    began: Timestamp,
+}
+
+/// What the folds of a live log need, over the lake that it feeds.
+fn folding(
+    config: &Config,
+    store: Store,
+    feeding: &Feeding<'_>,
+    progress: Arc<dyn Progress>,
+    latency: &Arc<LatencyGauges>,
+) -> Result<Folding, RunError> {
+    let identity = Identity {
+        kind: "run".to_owned(),
+        inputs: vec![feeding.log.to_owned()],
+        reference: Vec::new(),
+        config_hash: String::new(),
+        partitions: feeding.partitions,
+        after: None,
+    };
+    let store = Arc::new(store);
+    identity.claim(&store).map_err(ReplayError::from)?;
+    note_contents(&store, config).map_err(ReplayError::from)?;
+    let watch: Arc<dyn Watch> = Arc::clone(latency) as _;
+    Ok(Folding {
+        options: FoldOptions::default(),
+        library: Arc::new(Library::new(LakeShelf::new(&store))),
+        store,
+        log_name: identity.log(),
+        before: Vec::new(),
+        partitions: feeding.partitions,
+        config_hash: config.hash(),
+        progress,
+        is_live: true,
+        began: feeding.began,
+        watch: config.http.listen.map(|_| watch),
+    })
 }
 
 fn log_options(config: &LogConfig) -> EmbeddedOptions {
@@ -178,36 +260,56 @@ fn settings(config: &Config) -> String {
     serde_json::to_string(&settings).unwrap_or_default()
 }
 
+/// What a service is made of, opened and not yet started.
+struct Parts {
+    log: EmbeddedLog,
+    ends: SummaryEnds,
+    writer: EmbeddedWriter,
+    recovered: Recovered,
+    folding: Folding,
+    versions: Versions,
+    page: Metrics,
+}
+
 async fn serve(
     request: &Request<'_>,
-    log: EmbeddedLog,
-    folding: Folding,
-    (writer, recovered, latency): (EmbeddedWriter, Recovered, Arc<LatencyGauges>),
+    parts: Parts,
     ready: impl FnOnce(&[(String, String)]),
 ) -> Result<Outcome, RunError> {
+    let Parts { mut log, ends, writer, recovered, folding, versions, page } = parts;
     let config = request.config;
     let (arrivals, inbox) = mpsc::channel(ARRIVALS_WAITING_MAX);
     let (stop, stopping) = watch::channel(false);
-    let mut sources = Sources::start(config, &recovered, &arrivals, &stopping)?;
-    let heartbeat = Arc::<Counter>::default();
-    sources.listen(config, (latency, Arc::clone(&heartbeat)), &arrivals, &stopping)?;
+    let (owners, registered) = watch::channel(Arc::new(Owners::new(Arc::clone(&config.registry))));
+    let mut sources = Sources::declare(config, None, &registered, &arrivals);
+    sources.start_all(&recovered.positions)?;
+    let heartbeat = Arc::clone(&page.heartbeat);
+    let (cache, words) = follow_cache(config, &page.cache, &stopping);
+    sources.listen(None, Some(request.lake), page)?;
+    let (teller, told) = mpsc::channel(VERSIONS_WAITING_MAX);
     let options = LiveOptions {
         registry: Arc::clone(&config.registry),
         settings: settings(config).into(),
+        reference: versions.set(),
+        versions: told,
         keep: config.log.keep,
         inputs: std::mem::take(&mut sources.inputs),
         commit_secs: config.lake.commit_secs,
+        snapshot_secs: config.lake.snapshot_secs,
         is_final: request.until_done,
         progress_timeout_secs: config.latency.progress_timeout_secs,
         heartbeat,
+        orders: None,
+        linger: Duration::ZERO,
     };
     let live = Live::start(options, writer, &recovered, now)?;
     let runtime = tokio::runtime::Handle::current();
     let mut intake = on_thread("intake", move || live.run(inbox, &runtime))?;
-    let mut folds = on_thread("folds", move || {
-        let mut log = log;
-        fold(&mut log, &folding)
-    })?;
+    let runtime = tokio::runtime::Handle::current();
+    let outlets = Outlets { versions: teller, owners };
+    let versions =
+        on_thread("versions", move || versions.run(&outlets, words, stopping, &runtime, now))?;
+    let mut folds = on_thread("folds", move || fold_live(&mut log, &folding, ends))?;
     ready(&sources.listening);
     let mut folded = None;
     tokio::select! {
@@ -218,9 +320,13 @@ async fn serve(
     }
     // While this end is open the intake waits for sources to come.
     drop(arrivals);
+    sources.close();
+    sources.stop_all();
     let _ = stop.send(true);
     let drained = async {
         sources.ended().await;
+        cache.join_all().await;
+        let _ = versions.await;
         let inputs = (&mut intake).await.unwrap_or(Err(LogError::Closed));
         let folded = match folded {
             Some(ended) => ended,
@@ -234,6 +340,26 @@ async fn serve(
     tokio::time::timeout(Duration::from_secs(secs.into()), drained)
         .await
         .unwrap_or(Err(RunError::Deadline { secs }))
+}
+
+/// Counts of the client of the cache of VRPs, if there is to be one.
+fn cache_counts(config: &Config) -> Option<Arc<RtrCounts>> {
+    config.reference.rtr_options().map(|_| Arc::default())
+}
+
+/// Starts the client of the cache of VRPs, if there is one.
+fn follow_cache(
+    config: &Config,
+    counts: &Option<Arc<RtrCounts>>,
+    stop: &watch::Receiver<bool>,
+) -> (JoinSet<()>, mpsc::Receiver<RtrWord>) {
+    let (words, heard) = mpsc::channel(rtr::WORDS_WAITING_MAX);
+    let mut tasks = JoinSet::new();
+    if let (Some(options), Some(counts)) = (config.reference.rtr_options(), counts) {
+        let source = RtrSource::new(options, words).counting(Arc::clone(counts));
+        tasks.spawn(source.run(stop.clone()));
+    }
+    (tasks, heard)
 }
 
 /// Runs a part of the service on a thread of its own; what it says arrives where it is awaited.

@@ -336,6 +336,7 @@ fn completions_manual_and_descriptions_come_out() {
         &["describe", "tables"],
         &["describe", "metrics"],
         &["describe", "sql-duckdb"],
+        &["describe", "sql-spark"],
         &["--version"],
     ] {
         let done = bench.expect(0, arguments);

@@ -63,7 +63,7 @@ fn a_term_that_is_left_out_is_in_no_score() {
     let detect = DetectOptions { without_terms: without.to_vec(), ..DetectOptions::default() };
     let told = run(1, Some("sub_prefix"), &detect).unwrap().transitions;
     let terms = told.iter().flat_map(|row| &row.terms);
-    assert!(terms.into_iter().all(|term| !without.iter().any(|name| name == term.name)));
+    assert!(terms.into_iter().all(|term| !without.iter().any(|name| name == term.name.as_str())));
     assert!(told.iter().all(|row| row.finding.score < 5.0), "the rule itself weighs 5");
 }
 

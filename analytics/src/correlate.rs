@@ -1,35 +1,34 @@
 //! Correlate: what the shards tell each other, folded into numbered rows of `findings` and
 //! `evidence`. The only writer of both.
 //!
-//! Shards send their transitions and, after each batch, a mark. A transition passes when
+//! Shards send their transitions and, now and then, a mark. A transition passes when
 //! the marks of all shards have passed its log time; among those that pass together the order is
 //! (log time, finding id), so that any number of shards gives the same rows. [`groups`] sees them in
-//! that order and marks those that are one event.
+//! that order and marks those that are one event. In a running service a transition is numbered as
+//! it comes, and what passing adds follows ([`live`]).
 
 mod groups;
+mod live;
+mod row;
+mod state;
+mod summary;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use groups::Groups;
+use live::Live;
 use schemas::finding::{Blame, Confidence, FindingId, Phase, Rule, Transition, Witness};
 use schemas::tables::{EvidenceRow, FindingRow, Text};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::join::tally::{Tallies, Tally};
 
-/// What a shard tells.
-#[derive(Clone, Debug)]
-pub enum Summary {
-    /// A finding changed, under settings of this hash.
-    Transition(Box<Transition>, Text),
-    /// Which series were slow in a minute.
-    Tally(Tally),
-    /// Everything before this log time has been told.
-    Mark(Timestamp),
-    /// Everything has been told: the partition is at its end.
-    End,
-}
+pub use summary::{Summary, SummaryError};
+
+/// How long it is remembered how often a finding was told that is over: longer than it may come back.
+const REMEMBERED_SECS: i64 = 8 * 3_600;
 
 /// The fold of `summaries`.
 #[derive(Debug)]
@@ -42,8 +41,12 @@ pub struct Correlate {
     tallies: Tallies,
     /// Whom open findings blame, by the minute that was compared.
     blames: HashMap<FindingId, (Timestamp, Option<Blame>)>,
-    sequences: HashMap<Text, u32>,
+    sequences: HashMap<Text, Told>,
     groups: Groups,
+    /// What a running service told before it passed; none for an archive.
+    live: Option<Live>,
+    /// Hour of the last look at what may be forgotten.
+    hour: i64,
     /// Transitions numbered so far: the offset of the `summaries` partition.
     pub offset: u64,
     /// What was numbered and waits for the lake, in order.
@@ -52,8 +55,17 @@ pub struct Correlate {
     pub passed: Timestamp,
 }
 
+/// How often a finding was told.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Told {
+    /// The last number.
+    sequence: u32,
+    /// When it was over, if it is.
+    closed_at: Option<Timestamp>,
+}
+
 /// A transition with its number: its rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Numbered {
     /// Log time of the transition.
     pub log_time: Timestamp,
@@ -78,6 +90,8 @@ impl Correlate {
             blames: HashMap::new(),
             sequences: HashMap::new(),
             groups: Groups::default(),
+            live: None,
+            hour: i64::MIN,
             offset: 0,
             numbered: Vec::new(),
             passed: Timestamp::MIN,
@@ -90,6 +104,9 @@ impl Correlate {
             Summary::Transition(transition, config_hash) => {
                 self.arrived += 1;
                 let key = (transition.log_time, transition.finding.id, self.arrived);
+                if self.live.is_some() {
+                    self.arrive(&transition, &config_hash);
+                }
                 self.waiting.insert(key, (*transition, config_hash));
             }
             Summary::Tally(tally) => {
@@ -112,9 +129,26 @@ impl Correlate {
             }
             let (transition, config_hash) = first.remove();
             self.tally_until(transition.log_time);
-            self.number(&transition, &config_hash);
+            if self.live.is_some() {
+                self.follow(&transition, &config_hash);
+            } else {
+                self.number(&transition, &config_hash);
+            }
         }
         self.tally_until(Timestamp(self.passed.0.saturating_sub(1)));
+        self.forget();
+    }
+
+    /// Forgets, each hour, how often those were told that are over for too long to come back.
+    fn forget(&mut self) {
+        let (passed, hour) = (self.passed, self.passed.secs().div_euclid(3_600));
+        if hour == self.hour || passed == Timestamp::MIN || passed == Timestamp::MAX {
+            return;
+        }
+        self.hour = hour;
+        self.sequences.retain(|_, told| {
+            told.closed_at.is_none_or(|closed| passed.secs_since(closed) < REMEMBERED_SECS)
+        });
     }
 
     /// Takes the tallies up to a log time: what came later must not be seen by what came before.
@@ -148,10 +182,19 @@ impl Correlate {
         let id: Text = transition.finding.id.to_string().into();
         let mut finding = finding_row(transition, &id, config_hash);
         finding.blame = self.blame(transition).map(|blame| blame.as_str().into());
-        let further = self.groups.take(&mut finding);
-        let sequence = self.next_sequence(&id);
+        let further = self.groups.take(&mut finding, transition.finding.rule);
+        self.tell(transition, finding);
+        for row in further {
+            self.push(transition.log_time, row, Vec::new());
+        }
+    }
+
+    /// Numbers a row with its evidence.
+    fn tell(&mut self, transition: &Transition, finding: FindingRow) {
+        let id = Arc::clone(&finding.finding_id);
+        let sequence = self.sequences.get(&id).map_or(0, |told| told.sequence) + 1;
         let terms = transition.terms.iter().map(|term| EvidenceRow {
-            term: term.name,
+            term: term.name.as_str(),
             weight: term.weight,
             detail: term.detail.as_str().into(),
             ..evidence_row(transition, sequence, &id)
@@ -161,20 +204,15 @@ impl Correlate {
             .iter()
             .map(|witness| witness_row(witness, evidence_row(transition, sequence, &id)));
         let evidence = terms.chain(witnesses).collect();
-        self.push(transition.log_time, FindingRow { sequence, ..finding }, evidence);
-        for row in further {
-            let sequence = self.next_sequence(&row.finding_id);
-            self.push(transition.log_time, FindingRow { sequence, ..row }, Vec::new());
-        }
+        self.push(transition.log_time, finding, evidence);
     }
 
-    fn next_sequence(&mut self, id: &Text) -> u32 {
-        let sequence = self.sequences.entry(Arc::clone(id)).or_default();
-        *sequence += 1;
-        *sequence
-    }
-
-    fn push(&mut self, log_time: Timestamp, finding: FindingRow, evidence: Vec<EvidenceRow>) {
+    /// Gives a row its number. Its evidence has it already.
+    fn push(&mut self, log_time: Timestamp, mut finding: FindingRow, evidence: Vec<EvidenceRow>) {
+        let told = self.sequences.entry(Arc::clone(&finding.finding_id)).or_default();
+        told.sequence += 1;
+        told.closed_at = finding.closed_at;
+        finding.sequence = told.sequence;
         self.offset += 1;
         self.numbered.push(Numbered { log_time, end: self.offset, finding, evidence });
     }
@@ -210,7 +248,7 @@ fn finding_row(transition: &Transition, id: &Text, config_hash: &Text) -> Findin
         group_size: None,
         path_before: finding.path_before.clone(),
         path_after: finding.path_after.clone(),
-        rpki_state: finding.rpki_state.map(Into::into),
+        rpki_state: finding.rpki_state.map(|state| state.as_str().into()),
         blame: None,
         rtt_before_p50_us: cost.map(|cost| cost.before_p50_us),
         rtt_after_p50_us: cost.map(|cost| cost.after_p50_us),
@@ -227,10 +265,13 @@ fn finding_row(transition: &Transition, id: &Text, config_hash: &Text) -> Findin
     }
 }
 
+/// The events that Azure would show.
+const AZURE_EVENTS: [&str; 1] = ["PrefixOriginAsChangeEvent"];
+
 /// The event that Azure would show: it knows one for an exact hijack and none for the rest.
 const fn azure_event(rule: Rule, phase: Phase) -> Option<&'static str> {
     match (rule, phase) {
-        (Rule::HijackExact, Phase::Opened | Phase::Reopened) => Some("PrefixOriginAsChangeEvent"),
+        (Rule::HijackExact, Phase::Opened | Phase::Reopened) => Some(AZURE_EVENTS[0]),
         _ => None,
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Things by how often they are there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "K: Deserialize<'de> + Ord"))]
 pub(crate) struct Counts<K>(BTreeMap<K, u32>);
 
 impl<K> Default for Counts<K> {

@@ -1,21 +1,40 @@
 //! The fold of a whole log: one thread a partition, one for `correlate`; rows go into the lake.
+//!
+//! [`partition`] folds one partition, [`told`] what the partitions tell. Here they are put together:
+//! for an archive, whose summaries cross memory and are merged by time, and for a live log, whose
+//! summaries are durable before `correlate` reads them.
+
+mod chains;
+mod held;
+pub mod partition;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
 
-use schemas::log::{Log, LogError, PartitionReader, Progress};
+use schemas::log::{
+    Log, LogError, NextSummary, PartitionReader, Progress, Summaries, SummaryEntry, SummaryReader,
+};
 use schemas::tables;
 use schemas::time::Timestamp;
 
-use crate::correlate::{Correlate, Summary};
-use crate::lake::chain::{Chain, Position};
-use crate::lake::{LakeError, LocalStore};
-use crate::reference::Reference;
-use crate::shard::{FoldOptions, Shard};
+use crate::correlate::{Summary, SummaryError};
+use crate::lake::{LakeError, Store};
+use crate::reference::library::{Library, LibraryError};
+use crate::shard::FoldOptions;
+use crate::state::StateError;
+use partition::PartitionFold;
+use told::{CorrelateFold, Merged};
 
 /// Summaries that may wait for `correlate`.
 const SUMMARIES_WAITING_MAX: usize = 4_096;
+/// How long `correlate` waits for an entry before it looks whether rows are due.
+const IDLE: Duration = Duration::from_millis(200);
+/// Lost races of one fold in a row, without a file of its own between them, before it gives up.
+const RACES_MAX: u32 = 20;
 
 /// Why a fold stopped.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +45,45 @@ pub enum FoldError {
     /// The lake cannot be written.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// What shards told cannot be read.
+    #[error("an entry of summaries: {0}")]
+    Summary(#[from] SummaryError),
+    /// What a shard told is missing.
+    #[error(
+        "summaries of partition {partition} are missing between offsets {after} and {before}: an entry \
+         that was durable is gone; restore the log of summaries, or start a new log with a new lake"
+    )]
+    Gap {
+        /// The partition.
+        partition: u32,
+        /// Offset of the last entry that was read.
+        after: u64,
+        /// Offset of the entry that is missing.
+        before: u64,
+    },
+    /// The state cannot be kept.
+    #[error("the state of a fold cannot be kept: {0}")]
+    State(#[from] StateError),
+    /// Reference data that the log names cannot be had.
+    #[error(transparent)]
+    Reference(#[from] LibraryError),
     /// A fold's thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
+}
+
+impl FoldError {
+    /// Whether the log does not have what a fold that was opened again still wants.
+    const fn is_for_good(&self, from: u64) -> bool {
+        matches!(self, Self::Log(LogError::Released { wanted, .. }) if *wanted == from)
+    }
+
+    /// Whether another writer was faster: his files count, and the fold begins again behind them; or
+    /// behind his snapshots, where the log was let go under us.
+    #[must_use]
+    pub const fn is_lost_race(&self) -> bool {
+        matches!(self, Self::Lake(LakeError::Differs { .. }) | Self::Log(LogError::Released { .. }))
+    }
 }
 
 /// Looks on while windows close, for gauges. It says nothing back.
@@ -38,21 +93,26 @@ pub trait Watch: Send + Sync {
 }
 
 /// What a fold needs beside the log.
+#[derive(Clone)]
 pub struct Folding {
     /// `[detect]` and `[latency]`.
     pub options: FoldOptions,
-    /// Slow facts.
-    pub reference: Arc<Reference>,
+    /// Where the reference data are that the log names.
+    pub library: Arc<Library>,
     /// Where rows go.
-    pub store: Arc<LocalStore>,
+    pub store: Arc<Store>,
     /// Name of the log in file names.
     pub log_name: String,
+    /// The logs before this one, if it goes on from their end; the last one last.
+    pub before: Vec<String>,
+    /// Number of its partitions.
+    pub partitions: u32,
     /// Hash of the settings in force.
     pub config_hash: String,
-    /// Told how far each partition is in the lake.
+    /// Told how far each partition is in the lake, and what of the log may be let go.
     pub progress: Arc<dyn Progress>,
     /// Whether the log goes on for ever: what is open at its end stays open, and files are closed
-    /// where the log says so.
+    /// and snapshots taken where the log says so.
     pub is_live: bool,
     /// When the log began: the day of the first files of a running service.
     pub began: Timestamp,
@@ -63,7 +123,15 @@ pub struct Folding {
 /// Rows committed, by table.
 pub type Committed = BTreeMap<String, u64>;
 
-/// Folds every partition of a log to its end.
+/// Where shards tell, and where `correlate` listens, in a live log.
+pub struct SummaryEnds {
+    /// The writing end.
+    pub writer: Arc<dyn Summaries>,
+    /// The reading end.
+    pub reader: Box<dyn SummaryReader>,
+}
+
+/// Folds every partition of an archive to its end.
 ///
 /// # Errors
 /// The first [`FoldError`] of any partition; the files committed before it stand.
@@ -71,31 +139,80 @@ pub fn fold<L: Log>(log: &mut L, folding: &Folding) -> Result<Committed, FoldErr
 where
     L::Reader: 'static,
 {
-    let partitions = log.partitions();
     let (sender, receiver) = sync_channel(SUMMARIES_WAITING_MAX);
-    let mut readers = Vec::new();
-    for partition in 0..partitions {
-        readers.push(log.read(partition, folding.progress.resume_position(partition))?);
-    }
+    let opened = open_all(log, folding)?;
     std::thread::scope(|scope| {
         let mut folds = Vec::new();
-        for (partition, reader) in (0..).zip(readers) {
+        for (fold, mut reader) in opened {
             let sender = sender.clone();
-            let run = move || fold_partition(partition, partitions, reader, folding, &sender);
-            let thread = std::thread::Builder::new().name(format!("shard-{partition}"));
-            folds.push(thread.spawn_scoped(scope, run).map_err(FoldError::Thread)?);
+            let run = move || archive_partition(fold, &mut reader, &sender);
+            folds.push(on_thread(scope, run)?);
         }
         drop(sender);
-        let mut results = vec![fold_summaries(partitions, receiver, folding)];
-        for fold in folds {
-            results.push(fold.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        sum(results)
+        let told = archive_summaries(&receiver, folding);
+        // Shards that still tell find nobody and end.
+        drop(receiver);
+        sum(told, folds)
     })
 }
 
+/// Folds every partition of a live log, and what they tell, until its writer is gone.
+///
+/// # Errors
+/// As [`fold`].
+pub fn fold_live<L: Log>(
+    log: &mut L,
+    folding: &Folding,
+    ends: SummaryEnds,
+) -> Result<Committed, FoldError>
+where
+    L::Reader: 'static,
+{
+    let SummaryEnds { writer, mut reader } = ends;
+    let opened = open_all(log, folding)?;
+    std::thread::scope(|scope| {
+        let mut folds = Vec::new();
+        for (fold, reader) in opened {
+            let writer = Arc::clone(&writer);
+            folds.push(on_thread(scope, move || follow(fold, reader, folding, &*writer))?);
+        }
+        // The entries end when the last shard lets go of its end.
+        drop(writer);
+        let told = correlate(folding, &mut *reader);
+        sum(told, folds)
+    })
+}
+
+/// A fold for each partition, with its reader where it goes on.
+fn open_all<L: Log>(
+    log: &mut L,
+    folding: &Folding,
+) -> Result<Vec<(PartitionFold, L::Reader)>, FoldError> {
+    let mut opened = Vec::new();
+    for partition in 0..folding.partitions {
+        let (fold, from) = PartitionFold::open(partition, folding)?;
+        opened.push((fold, log.read(partition, from)?));
+    }
+    Ok(opened)
+}
+
+/// What a fold committed.
+pub type Folded = Result<Committed, FoldError>;
+
+fn on_thread<'s>(
+    scope: &'s Scope<'s, '_>,
+    run: impl FnOnce() -> Folded + Send + 's,
+) -> Result<ScopedJoinHandle<'s, Folded>, FoldError> {
+    let thread = std::thread::Builder::new().name("shard".to_owned());
+    thread.spawn_scoped(scope, run).map_err(FoldError::Thread)
+}
+
 /// Sums what was committed; of several errors the one that caused the others.
-fn sum(results: Vec<Result<Committed, FoldError>>) -> Result<Committed, FoldError> {
+fn sum(told: Folded, folds: Vec<ScopedJoinHandle<'_, Folded>>) -> Folded {
+    let mut results = vec![told];
+    for fold in folds {
+        results.push(fold.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    }
     let mut committed = Committed::new();
     let mut closed = None;
     for result in results {
@@ -110,214 +227,155 @@ fn sum(results: Vec<Result<Committed, FoldError>>) -> Result<Committed, FoldErro
     closed.map_or(Ok(committed), |closed| Err(closed.into()))
 }
 
-/// Declares the chains of one partition: a table each.
-macro_rules! chains {
-    ($( $field:ident: $table:ident, $row:ident; )+) => {
-        /// The chains of one partition.
-        struct Chains { $( $field: Chain<tables::$row>, )+ }
+// --- An archive ---
 
-        impl Chains {
-            fn new(folding: &Folding, partition: u32) -> Self {
-                let (store, log) = (&folding.store, folding.log_name.as_str());
-                Self { $( $field: Chain::new(tables::$table, store, log, partition), )+ }
-            }
+/// What a partition of an archive tells: at once, and in memory.
+type Telling = SyncSender<(u32, Vec<Summary>)>;
 
-            fn take(&mut self, shard: &mut Shard, position: Position) -> Result<(), LakeError> {
-                $( self.$field.take(&mut shard.rows.$field, position)?; )+
-                Ok(())
-            }
+fn archive_partition(
+    mut fold: PartitionFold,
+    reader: &mut impl PartitionReader,
+    sender: &Telling,
+) -> Folded {
+    let partition = fold.partition();
+    let tell = |told| sender.send((partition, told)).map_err(|_| LogError::Closed);
+    while let Some(batch) = reader.next()? {
+        tell(fold.apply(&batch)?)?;
+    }
+    let (told, committed) = fold.finish()?;
+    tell(told)?;
+    Ok(committed)
+}
 
-            fn roll(&mut self, position: Position, is_first: bool) -> Result<(), LakeError> {
-                $( self.$field.roll(position, is_first)?; )+
-                Ok(())
-            }
-
-            fn committed(&self) -> Committed {
-                Committed::from([
-                    $( (stringify!($field).to_owned(), self.$field.committed), )+
-                ])
-            }
-
-            fn finish(self, position: Position, is_first: bool) -> Result<Committed, LakeError> {
-                Ok(Committed::from([
-                    $( (stringify!($field).to_owned(), self.$field.finish(position, is_first)?), )+
-                ]))
-            }
+fn archive_summaries(receiver: &Receiver<(u32, Vec<Summary>)>, folding: &Folding) -> Folded {
+    let mut merged = Merged::open(folding)?;
+    while let Ok((partition, told)) = receiver.recv() {
+        for summary in told {
+            merged.apply(partition, summary)?;
         }
-    };
+    }
+    merged.finish(folding)
 }
 
-chains! {
-    route_updates: ROUTE_UPDATES, RouteUpdateRow;
-    latency: LATENCY, LatencyRow;
-    latency_revisions: LATENCY_REVISIONS, LatencyRow;
-    latency_5m: LATENCY_5M, LatencyRow;
-    latency_1h: LATENCY_1H, LatencyRow;
-    latency_1d: LATENCY_1D, LatencyRow;
-    sessions: SESSIONS, SessionRow;
-    visibility: VISIBILITY, VisibilityRow;
-    rib: RIB, RibRow;
-    ledger: LEDGER, LedgerRow;
-    connections: CONNECTIONS, ConnectionRow;
-    feed_gaps: FEED_GAPS, FeedGapRow;
-}
+// --- A live log ---
 
-fn fold_partition(
-    partition: u32,
-    partitions: u32,
+/// Folds one partition of a live log, as long as it is this process's. After a lost race the fold is
+/// opened again behind the files of whoever was faster.
+///
+/// # Errors
+/// [`FoldError`]; the files committed before it stand.
+pub fn follow(
+    mut fold: PartitionFold,
     mut reader: impl PartitionReader,
     folding: &Folding,
-    sender: &SyncSender<(u32, Summary)>,
-) -> Result<Committed, FoldError> {
-    let mut shard =
-        Shard::new(partition, partitions, &folding.options, Arc::clone(&folding.reference));
-    shard.config_hash = folding.config_hash.as_str().into();
-    let mut chains = Chains::new(folding, partition);
-    let mut position = Position { end: 0, time: Timestamp::default() };
-    let send = |summary| sender.send((partition, summary)).map_err(|_| LogError::Closed);
-    while let Some(batch) = reader.next()? {
-        if position.end == 0
-            && let Some((first, _)) = batch.log_times()
-        {
-            position.time = first;
-            chains.take(&mut shard, position)?;
-        }
-        shard.apply(&batch);
-        if let Some(watch) = folding.watch.as_ref().filter(|_| !shard.rows.latency.is_empty()) {
-            watch.closed(&shard.rows.latency);
-        }
-        position = Position { end: batch.end_offset(), time: shard.reached };
-        chains.take(&mut shard, position)?;
-        for summary in shard.take_summaries() {
-            send(summary)?;
-        }
-        send(Summary::Mark(shard.reached))?;
-        if folding.is_live && batch.closes_files() {
-            chains.roll(position, partition == 0)?;
-        }
-        folding.progress.committed(partition, position.end, position.time);
-    }
-    if folding.is_live {
-        send(Summary::End)?;
-        return Ok(chains.committed());
-    }
-    shard.finish();
-    chains.take(&mut shard, position)?;
-    for summary in shard.take_summaries() {
-        send(summary)?;
-    }
-    send(Summary::End)?;
-    Ok(chains.finish(position, partition == 0)?)
-}
-
-macro_rules! empty {
-    (($folding:expr, $name:expr), $position:expr; $($table:ident: $row:ident,)+) => {$(
-        Chain::<tables::$row>::new(tables::$table, &$folding.store, $name, 0)
-            .finish($position, true)?;
-    )+};
-}
-
-/// The chains of `findings` and `evidence`.
-struct Told {
-    findings: Chain<tables::FindingRow>,
-    evidence: Chain<tables::EvidenceRow>,
-    position: Position,
-    /// Second of log time of what waits.
-    second: i64,
-}
-
-impl Told {
-    fn new(folding: &Folding) -> Self {
-        let (store, log) = (&folding.store, folding.log_name.as_str());
-        Self {
-            findings: Chain::new(tables::FINDINGS, store, log, 0),
-            evidence: Chain::new(tables::EVIDENCE, store, log, 0),
-            position: Position { end: 0, time: Timestamp::default() },
-            second: i64::MIN,
-        }
-    }
-
-    /// Takes what was numbered. A running service commits each second of log time that has something
-    /// on its own, so that the files do not depend on how far apart the shards run.
-    fn take(&mut self, correlate: &mut Correlate, is_live: bool) -> Result<(), LakeError> {
-        for numbered in correlate.numbered.drain(..) {
-            if is_live && numbered.log_time.secs() != self.second {
-                self.roll()?;
+    summaries: &dyn Summaries,
+) -> Folded {
+    let mut races = 0;
+    let mut committed = Committed::new();
+    loop {
+        let done = match reader.next() {
+            Ok(Some(batch)) => fold.apply_live(&batch, summaries),
+            Ok(None) => break,
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(true) => races = 0,
+            Ok(false) => {}
+            Err(error) => {
+                let open = || PartitionFold::open(fold.partition(), folding);
+                let (again, from) = opened_again(error, &mut races, open)?;
+                add(&mut committed, fold.committed());
+                fold = again;
+                reader.seek(from)?;
             }
-            self.second = numbered.log_time.secs();
-            self.position = Position { end: numbered.end, time: numbered.finding.time };
-            let mut evidence = numbered.evidence;
-            self.findings.take(&mut vec![numbered.finding], self.position)?;
-            self.evidence.take(&mut evidence, self.position)?;
         }
-        if is_live && correlate.passed.secs() > self.second {
-            self.roll()?;
-        }
-        Ok(())
     }
-
-    fn roll(&mut self) -> Result<(), LakeError> {
-        self.findings.roll(self.position, false)?;
-        self.evidence.roll(self.position, false)
-    }
+    add(&mut committed, fold.committed());
+    Ok(committed)
 }
 
-/// Folds the summaries; the tables that later versions fill get their empty first file here.
-fn fold_summaries(
-    partitions: u32,
-    receiver: Receiver<(u32, Summary)>,
-    folding: &Folding,
-) -> Result<Committed, FoldError> {
-    let mut correlate = Correlate::new(partitions);
-    let mut told = Told::new(folding);
-    let mut first: Option<Timestamp> = None;
-    let mut ended = 0;
-    while let Ok((partition, summary)) = receiver.recv() {
-        match summary {
-            Summary::Mark(time) => {
-                if folding.is_live && first.is_none() {
-                    // Beside the chains, which begin when there is something to tell.
-                    let name = format!("{}.empty", folding.log_name);
-                    let position = Position { end: 0, time: folding.began };
-                    empty! { (folding, &name), position; FINDINGS: FindingRow, EVIDENCE: EvidenceRow, }
-                    empty_tables(folding, &name, position)?;
-                }
-                first = Some(first.map_or(time, |first| first.min(time)));
+/// Opens a fold again behind whoever was faster. What that does not help is the error again.
+fn opened_again<T>(
+    error: FoldError,
+    races: &mut u32,
+    open: impl FnOnce() -> Result<(T, u64), FoldError>,
+) -> Result<(T, u64), FoldError> {
+    if !error.is_lost_race() || *races >= RACES_MAX {
+        return Err(error);
+    }
+    *races += 1;
+    let (again, from) = open()?;
+    if error.is_for_good(from) {
+        return Err(error);
+    }
+    tracing::warn!(%error, races, "another writer was faster, begun again behind it");
+    Ok((again, from))
+}
+
+fn add(sum: &mut Committed, more: Committed) {
+    more.into_iter().for_each(|(table, rows)| *sum.entry(table).or_default() += rows);
+}
+
+/// Folds what the shards of a live log tell, until they have all ended.
+///
+/// # Errors
+/// [`FoldError`]; what was committed before stands.
+pub fn correlate(folding: &Folding, reader: &mut dyn SummaryReader) -> Folded {
+    let (mut fold, from) = CorrelateFold::open(folding)?;
+    reader.seek(from)?;
+    let mut races = 0;
+    let mut committed = Committed::new();
+    loop {
+        let done = match reader.next(IDLE) {
+            Ok(NextSummary::End) => break,
+            Ok(NextSummary::Idle) => fold.idle(),
+            Ok(NextSummary::Entry(position, entry)) => fold.apply(position, &entry),
+            Err(error) => Err(error.into()),
+        };
+        match done {
+            Ok(true) => races = 0,
+            Ok(false) => {}
+            Err(error) => {
+                let open = || CorrelateFold::open(folding);
+                let (again, from) = opened_again(error, &mut races, open)?;
+                add(&mut committed, fold.committed());
+                fold = again;
+                reader.seek(from)?;
             }
-            Summary::End => ended += 1,
-            Summary::Transition(..) | Summary::Tally(_) => {}
         }
-        correlate.apply(partition, summary);
-        told.take(&mut correlate, folding.is_live)?;
     }
-    if ended < partitions {
-        return Err(LogError::Closed.into());
-    }
-    if folding.is_live {
-        return Ok(Committed::from([
-            ("findings".to_owned(), told.findings.committed),
-            ("evidence".to_owned(), told.evidence.committed),
-        ]));
-    }
-    let Told { findings, evidence, mut position, .. } = told;
-    if position.end == 0 {
-        position.time = first.unwrap_or_default();
-    }
-    empty_tables(folding, &folding.log_name, position)?;
-    Ok(Committed::from([
-        ("findings".to_owned(), findings.finish(position, true)?),
-        ("evidence".to_owned(), evidence.finish(position, true)?),
-    ]))
+    fold.close()?;
+    add(&mut committed, fold.committed());
+    Ok(committed)
 }
 
-/// Every table has a file in a finished lake, so that every engine can read every table.
-fn empty_tables(folding: &Folding, name: &str, position: Position) -> Result<(), LakeError> {
-    empty! { (folding, name), position;
-        CONNECTION_STATES: ConnectionStateRow,
-        PREFIX_EVENTS: PrefixEventRow,
-        ALERT_DELIVERIES: AlertDeliveryRow,
-        SILENCES: SilenceRow,
-        MARKS: MarkRow,
+/// One entry of what a shard told behind the entry of another offset: that offset, then each summary
+/// behind its length.
+fn entry(
+    partition: u32,
+    (before, end): (u64, u64),
+    told: &[Summary],
+) -> Result<SummaryEntry, FoldError> {
+    let mut bytes = before.to_le_bytes().to_vec();
+    for summary in told {
+        let one = summary.encode()?;
+        bytes.extend(u32::try_from(one.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(one);
     }
-    Ok(())
+    Ok(SummaryEntry { partition, end, bytes })
+}
+
+/// The offset of the entry before, and the summaries of an entry.
+fn summaries(bytes: &[u8]) -> Result<(u64, Vec<Summary>), SummaryError> {
+    let cut_off = || SummaryError::Damaged { error: "it is cut off".to_owned() };
+    let (before, mut bytes) = bytes.split_first_chunk().ok_or_else(cut_off)?;
+    let mut told = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk().ok_or_else(cut_off)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (one, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+        told.push(Summary::decode(one)?);
+        bytes = rest;
+    }
+    Ok((u64::from_le_bytes(*before), told))
 }

@@ -102,7 +102,9 @@ impl RouteRows {
             communities: texts.as_ref().map(|texts| Arc::clone(&texts.communities)),
             otc: attributes.and_then(|a| a.otc),
             rpki_state: attributes
-                .and_then(|a| reference.origin_validity(&route.prefix, &a.as_path))
+                .and_then(|a| {
+                    reference.origin_validity(&route.prefix, &a.as_path, message.event_time)
+                })
                 .map(|validity| validity.as_str().into()),
             aspa_state: attributes
                 .and_then(|a| reference.aspa_state(&a.as_path, header.asn))

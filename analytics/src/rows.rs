@@ -10,7 +10,7 @@ use schemas::tables::{
     ConnectionRow, FeedGapRow, LatencyRow, LatencySeries, LedgerRow, RibRow, RouteUpdateRow,
     SessionRow, Text, VisibilityRow,
 };
-use schemas::time::Timestamp;
+use schemas::time::{TimeWindow, Timestamp};
 
 use crate::join::epoch::Epoch;
 use crate::latency::baseline::Expected;
@@ -19,7 +19,7 @@ use crate::latency::window::LatencyWindow;
 use crate::reference::GeoFacts;
 
 /// Rows of one fold, by table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Rows {
     /// `route_updates`
     pub route_updates: Vec<RouteUpdateRow>,
@@ -45,6 +45,36 @@ pub struct Rows {
     pub feed_gaps: Vec<FeedGapRow>,
     /// `visibility`
     pub visibility: Vec<VisibilityRow>,
+}
+
+impl Rows {
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            route_updates,
+            latency,
+            latency_revisions,
+            latency_5m,
+            latency_1h,
+            latency_1d,
+            sessions,
+            rib,
+            ledger,
+            connections,
+            feed_gaps,
+            visibility,
+        } = self;
+        let latencies = [latency, latency_revisions, latency_5m, latency_1h, latency_1d];
+        latencies.into_iter().all(Vec::is_empty)
+            && route_updates.is_empty()
+            && sessions.is_empty()
+            && rib.is_empty()
+            && ledger.is_empty()
+            && connections.is_empty()
+            && feed_gaps.is_empty()
+            && visibility.is_empty()
+    }
 }
 
 /// The connection that names a session, with the session's role.
@@ -110,40 +140,19 @@ pub(crate) fn latency(
     let route = epoch.and_then(|epoch| Some((epoch, epoch.route.as_ref()?)));
     let connection = registry.connection(closed.series.connection)?;
     let texts = texts.get(closed.series.connection as usize)?;
-    let quality = closed.summary.quality();
-    let Summary { figures: sums, percentiles: figures, hist_bucket, hist_count, exact } =
-        closed.summary;
+    let rtt_min_us = closed.summary.percentiles.map(|figures| figures.min);
     let series = LatencySeries {
         tenant: texts.tenant.clone(),
         connection: texts.name.clone(),
         prefix: closed.series.prefix,
         source: closed.source,
     };
-    let interval = |interval: Option<(u32, u32)>| (interval.map(|i| i.0), interval.map(|i| i.1));
-    let (p50_low_us, p50_high_us) = interval(figures.and_then(|f| f.p50_interval));
-    let (p95_low_us, p95_high_us) = interval(figures.and_then(|f| f.p95_interval));
-    Some(LatencyRow {
+    let mut row = LatencyRow {
         partner_asn: connection.partner.as_ref().and_then(|partner| partner.asn),
         country: texts.country.clone(),
         region: texts.region.clone(),
         site: texts.site.clone(),
         statistic: closed.series.statistic.as_str(),
-        samples: sums.samples,
-        lost: sums.lost,
-        rtt_min_us: figures.map(|f| f.min),
-        rtt_p50_us: figures.map(|f| f.p50),
-        rtt_p90_us: figures.map(|f| f.p90),
-        rtt_p95_us: figures.map(|f| f.p95),
-        rtt_p99_us: figures.map(|f| f.p99),
-        rtt_max_us: figures.map(|f| f.max),
-        rtt_mean_us: figures.map(|f| f.mean),
-        jitter_us: figures.and_then(|f| f.jitter),
-        p50_low_us,
-        p50_high_us,
-        p95_low_us,
-        p95_high_us,
-        exact,
-        quality,
         baseline_p50_us: expected.map(|expected| expected.p50_us),
         baseline_p95_us: expected.and_then(|expected| expected.p95_us),
         route_epoch: route.map(|(epoch, _)| epoch.id),
@@ -155,12 +164,40 @@ pub(crate) fn latency(
         geo_asn: geo.and_then(|geo| geo.asn),
         edge_nearest: geo.and_then(|geo| geo.edge_nearest.clone()),
         edge_distance_km: geo.and_then(|geo| geo.edge_distance_km),
-        geo_mismatch: geo.and_then(|geo| geo.mismatch(figures.map(|f| f.min))),
-        hist_bucket,
-        hist_count,
+        geo_mismatch: geo.and_then(|geo| geo.mismatch(rtt_min_us)),
         revision: closed.revision,
         ..LatencyRow::silent(closed.window, series)
-    })
+    };
+    put_summary(&mut row, closed.summary);
+    Some(row)
+}
+
+/// The row of a window of which nothing is known but its figures: what is known is put over it.
+#[must_use]
+pub fn of_summary(window: TimeWindow, series: LatencySeries, summary: Summary) -> LatencyRow {
+    let mut row = LatencyRow::silent(window, series);
+    put_summary(&mut row, summary);
+    row
+}
+
+/// Puts the figures of a window into its row.
+pub(crate) fn put_summary(row: &mut LatencyRow, summary: Summary) {
+    row.quality = summary.quality();
+    let Summary { figures: sums, percentiles: figures, hist_bucket, hist_count, exact } = summary;
+    let interval = |interval: Option<(u32, u32)>| (interval.map(|i| i.0), interval.map(|i| i.1));
+    (row.p50_low_us, row.p50_high_us) = interval(figures.and_then(|f| f.p50_interval));
+    (row.p95_low_us, row.p95_high_us) = interval(figures.and_then(|f| f.p95_interval));
+    (row.samples, row.lost) = (sums.samples, sums.lost);
+    row.rtt_min_us = figures.map(|f| f.min);
+    row.rtt_p50_us = figures.map(|f| f.p50);
+    row.rtt_p90_us = figures.map(|f| f.p90);
+    row.rtt_p95_us = figures.map(|f| f.p95);
+    row.rtt_p99_us = figures.map(|f| f.p99);
+    row.rtt_max_us = figures.map(|f| f.max);
+    row.rtt_mean_us = figures.map(|f| f.mean);
+    row.jitter_us = figures.and_then(|f| f.jitter);
+    (row.hist_bucket, row.hist_count) = (hist_bucket, hist_count);
+    row.exact = exact;
 }
 
 /// The `connections` rows of one version of the registry.

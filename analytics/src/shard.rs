@@ -5,12 +5,12 @@
 //! same rows, always.
 
 mod peer;
+mod state;
+mod versions;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::batch::{Account, Action, Content, Control, EventBatch, PeerState};
-use schemas::bgp::Prefix;
 use schemas::finding::Transition;
 use schemas::registry::{Owner, Registry, Touch};
 use schemas::tables::{FeedGapRow, LedgerRow, Text};
@@ -23,7 +23,7 @@ use crate::join::{Join, Known};
 use crate::latency::rollup;
 use crate::latency::window::{LatencyOptions, LatencyWindow, Windows};
 use crate::reference::{GeoTable, Reference};
-use crate::rib::{Fallen, Rib, RouteChange, snapshot};
+use crate::rib::{Fallen, Rib, snapshot};
 use crate::route_rows::{RouteRows, Told};
 use crate::rows::{self, ConnectionTexts, Rows};
 use crate::usual::Usual;
@@ -59,6 +59,8 @@ pub struct Shard {
     /// What rows say of each connection.
     texts: Vec<ConnectionTexts>,
     reference: Arc<Reference>,
+    /// Reference data that a record of the log is about to name.
+    offered: Vec<Arc<Reference>>,
     rib: Rib,
     route_rows: RouteRows,
     hours: snapshot::Hours,
@@ -83,6 +85,8 @@ pub struct Shard {
     pub reached: Timestamp,
     /// Log time to which timers have fired.
     passed: Timestamp,
+    /// Where the log before this one ended: older data give rows only.
+    floor: Timestamp,
     /// Hash of the settings in force.
     pub config_hash: Text,
     backfill_after_secs: i64,
@@ -103,6 +107,7 @@ impl Shard {
             registry: None,
             texts: Vec::new(),
             reference,
+            offered: Vec::new(),
             rib: Rib::default(),
             route_rows: RouteRows::default(),
             hours: snapshot::Hours::default(),
@@ -120,9 +125,16 @@ impl Shard {
             transitions: Vec::new(),
             reached: Timestamp::MIN,
             passed: Timestamp::MIN,
+            floor: Timestamp::MIN,
             config_hash: Text::default(),
             backfill_after_secs: i64::MAX,
         }
+    }
+
+    /// Version of the registry that is in force; 0 before the first one.
+    #[must_use]
+    pub fn registry_version(&self) -> u32 {
+        self.registry.as_ref().map_or(0, |registry| registry.version)
     }
 
     /// Folds one batch.
@@ -131,12 +143,13 @@ impl Shard {
         self.windows.begin();
         self.route_rows.begin();
         for run in batch.runs() {
-            self.reached = self.reached.max(run.log_time);
-            self.pass(run.log_time);
+            let log_time = run.log_time.max(self.floor);
+            self.reached = self.reached.max(log_time);
+            self.pass(log_time);
             match run.first {
                 Content::Route(first) => {
                     for row in first..first.saturating_add(run.count) {
-                        self.route(row, batch, run.log_time);
+                        self.route(row, batch, log_time);
                     }
                 }
                 Content::Sample(first) => {
@@ -145,7 +158,7 @@ impl Shard {
                 Content::Control(first) => {
                     let controls = batch.controls.iter().skip(first as usize);
                     for control in controls.take(run.count as usize) {
-                        self.control(control, batch, run.log_time);
+                        self.control(control, batch, log_time);
                     }
                 }
             }
@@ -160,7 +173,7 @@ impl Shard {
         self.passed = log_time;
         let Some(registry) = self.registry.clone() else { return };
         let told = self.transitions.len();
-        self.detector.advance(
+        let over = self.detector.advance(
             log_time,
             &registry,
             &self.reference,
@@ -169,6 +182,13 @@ impl Shard {
             &mut self.rows.visibility,
         );
         self.note(told);
+        self.judge_validity_again(over, None, log_time);
+    }
+
+    /// Where the log before this one ended; the least time if there was none.
+    #[must_use]
+    pub const fn floor(&self) -> Timestamp {
+        self.floor
     }
 
     /// The log is at its end: closes what is open.
@@ -236,10 +256,10 @@ impl Shard {
         );
     }
 
-    /// Whether something live is so old that it changes nothing that is judged (archives that are
-    /// read into a running service).
+    /// Whether something is so old that it changes nothing that is judged: archives that are read into
+    /// a running service, or into a lake that knows what came later.
     fn is_backfill(&self, batch: &EventBatch, time: Timestamp, log_time: Timestamp) -> bool {
-        batch.is_live && log_time.secs_since(time) > self.backfill_after_secs
+        time < self.floor || (batch.is_live && log_time.secs_since(time) > self.backfill_after_secs)
     }
 
     /// Hands a change to the detectors with the registrations that are of this shard.
@@ -284,7 +304,8 @@ impl Shard {
             Control::Registry { registry, settings } => {
                 self.enter(registry, settings.as_deref(), log_time);
             }
-            Control::Commit => self.tell_limits(),
+            Control::Reference(set) => self.enter_reference(set, log_time),
+            Control::Commit { .. } => self.tell_limits(),
             Control::Stale { collector, event_time: _ } => self.rib.stale_all(collector),
             Control::Tick { inputs, until } => {
                 self.hourly(log_time);
@@ -313,102 +334,6 @@ impl Shard {
                 let Some(source) = batch.sources.get(*source as usize) else { return };
                 self.rows.ledger.push(rows::ledger(source, account, *event_time));
             }
-        }
-    }
-
-    /// A version of the registry and of the settings begins. Windows close under the one before: they
-    /// know connections by its numbers.
-    fn enter(&mut self, registry: &Arc<Registry>, settings: Option<&str>, log_time: Timestamp) {
-        let settings = settings.and_then(|text| serde_json::from_str::<FoldSettings>(text).ok());
-        let mut latency = self.windows.options().clone();
-        if let Some(settings) = settings {
-            self.config_hash = settings.config_hash.into();
-            self.backfill_after_secs = settings.backfill_after_secs.into();
-            self.score_min = settings.detect.score_min();
-            self.detector.configure(settings.detect);
-            latency = settings.latency;
-        }
-        self.usual.configure(&latency);
-        self.windows.restart(latency, &mut self.closed);
-        self.write_windows(log_time);
-        self.geo = self.reference.geo.enrich(registry);
-        self.tell_damaged(log_time);
-        let before = self.registry.replace(Arc::clone(registry));
-        self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
-        let (partition, partitions) = (self.partition, self.partitions);
-        self.join.begin(
-            (before.as_deref(), registry),
-            |owner| registry.shard(owner.connection, partitions) == partition,
-            (&self.rib, &self.reference),
-            self.score_min,
-            log_time,
-        );
-        if let Some(before) = before.filter(|before| before.connections() != registry.connections())
-        {
-            let world = (&*self.reference, &self.rib);
-            let told = self.transitions.len();
-            let transitions = &mut self.transitions;
-            let again = self.detector.enter(&before, registry, world, log_time, transitions);
-            self.note(told);
-            self.judge_again(&again, registry, log_time);
-        }
-        if self.partition == 0 {
-            self.rows.connections.extend(rows::connections(registry, log_time));
-        }
-        self.detector.begin(log_time);
-    }
-
-    /// Judges what is held of some prefixes as if it were told now.
-    fn judge_again(
-        &mut self,
-        prefixes: &BTreeMap<Prefix, bool>,
-        registry: &Registry,
-        log_time: Timestamp,
-    ) {
-        let mut held = Vec::new();
-        if prefixes.is_empty() {
-            return;
-        }
-        self.rib.for_each(
-            |prefix| prefixes.contains_key(prefix),
-            |route| {
-                held.push((
-                    Arc::clone(route.peer),
-                    route.prefix,
-                    route.path_id,
-                    Arc::clone(route.attributes),
-                ));
-            },
-        );
-        let source: Text = format!("registry version {}", registry.version).into();
-        for (header, prefix, path_id, attributes) in held {
-            let route =
-                RouteChange { before: Some(Arc::clone(&attributes)), after: Some(attributes) };
-            let change = Change {
-                log_time,
-                time: log_time,
-                peer: self.rib.peer_id(&header),
-                header: &header,
-                prefix,
-                path_id,
-                route: &route,
-                touches: &[],
-                writes: prefixes.get(&prefix).copied().unwrap_or_default(),
-                is_snapshot: false,
-                source: &source,
-                source_offset: 0,
-            };
-            self.judge(&change, registry);
-        }
-    }
-
-    /// Prefixes that a damaged database could not place, as a row of `ledger`.
-    fn tell_damaged(&mut self, log_time: Timestamp) {
-        if let Some((count, reason)) = self.geo.damaged.as_ref().filter(|_| self.partition == 0) {
-            self.rows.ledger.push(LedgerRow {
-                reasons: vec![format!("damaged={count}").into(), reason.as_str().into()],
-                ..rows::ledger(&"geoip".into(), &Account::default(), log_time)
-            });
         }
     }
 
@@ -471,8 +396,9 @@ impl Shard {
                 (_, 0) => &mut self.rows.latency,
                 (_, _) => &mut self.rows.latency_revisions,
             };
-            let is_backfill = self.is_live
-                && self.reached.secs_since(window.window.start) > self.backfill_after_secs;
+            let start = window.window.start;
+            let is_backfill = start < self.floor
+                || (self.is_live && self.reached.secs_since(start) > self.backfill_after_secs);
             let expected = self.usual.of(&window, &self.texts, is_backfill);
             let (connection, prefix) = (window.series.connection, window.series.prefix);
             let geo = self.geo.of(connection, prefix);

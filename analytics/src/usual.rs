@@ -1,13 +1,14 @@
 //! What is usual: the baselines of a shard, asked and taught by its closed windows.
 
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::latency::baseline::{Baselines, Expected, SeriesName};
 use crate::latency::window::{LatencyOptions, LatencyWindow, WINDOW_SECS};
 use crate::rows::ConnectionTexts;
 
 /// Baselines by names: they outlive a version of the registry, whose numbers do not.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Usual {
     baselines: Baselines,
     /// Refusals that were told.

@@ -5,9 +5,10 @@
 //!
 //! - [`corpus`]: the inputs, by name, size and checksum, with the count that is the right answer.
 //! - [`contest`]: a contestant is checked, then run; [`job`] is what it runs and what it answers.
-//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`live`], [`udaf`], [`world`]: what this binary does when it is
-//!   started by itself.
+//! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`live`], [`udaf`], [`windows`], [`world`]: what this
+//!   binary does when it is started by itself.
 //! - [`quality`]: no race, but what the detectors find of what the simulator stages.
+//! - [`spark`]: the same questions to Spark and to us, over a large lake.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
 #![expect(clippy::print_stdout, reason = "its output is its report")]
@@ -24,8 +25,10 @@ mod machine;
 mod quality;
 mod report;
 mod rib;
+mod spark;
 mod stage;
 mod udaf;
+mod windows;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -73,6 +76,8 @@ enum Command {
     Rib,
     /// A million histograms into quantiles, by SQL
     Udaf,
+    /// Spark and `peerscope sql` over a large lake
+    Spark(spark::Spark),
     /// Trials of every kind of incident, judged
     Quality(quality::Quality),
     /// A contestant: counts the elements of a file with bgpkit-parser
@@ -111,6 +116,14 @@ enum Command {
     Histograms {
         /// Where they go
         folder: PathBuf,
+    },
+    /// Adds minutes of latency to a lake, for `spark`
+    #[command(hide = true)]
+    Windows {
+        /// The lake
+        folder: PathBuf,
+        /// Rows at least
+        rows: u64,
     },
     /// Writes the quiet world that `rtt` measures
     #[command(hide = true)]
@@ -166,6 +179,11 @@ fn run(cli: Cli) -> Result<(), BenchError> {
         Command::Messages { mix, folder } => return Ok(live::write(*mix, folder)?),
         Command::Histograms { folder } => return Ok(udaf::write(folder)?),
         Command::World { folder } => return Ok(world::write(folder)?),
+        Command::Windows { folder, rows } => {
+            println!("{}", windows::write(folder, *rows)?);
+            return Ok(());
+        }
+        Command::Spark(options) => return spark::run(options, cli.date.as_deref()),
         Command::Quality(options) => return quality::run(options, cli.date.as_deref()),
         Command::All => "all",
         Command::Decode => "decode",

@@ -181,7 +181,7 @@ fn line(row: &schemas::finding::Transition) -> String {
         finding.explanation
     );
     for term in &row.terms {
-        let _ = write!(text, " {} {:+.1}", term.name, term.weight);
+        let _ = write!(text, " {} {:+.1}", term.name.as_str(), term.weight);
     }
     for witness in row.witnesses.iter().take(4) {
         let _ = write!(text, "\n        path {}", witness.path_after);

@@ -300,7 +300,7 @@ fn copy_samples(programs: &Programs, folder: &Path) -> io::Result<()> {
 }
 
 /// Where `.ci/readers` installs other people's engines.
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     let target = || PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
     let tools = std::env::var_os("PEERSCOPE_TOOLS").map(PathBuf::from);
     let tools = tools.unwrap_or_else(|| target().join("tools"));

@@ -613,4 +613,4 @@ LEFT JOIN (SELECT w.finding_id, w.verdict FROM marks w
 
 -- One row for each finding that is not over.
 CREATE VIEW open_findings AS
-SELECT * FROM incidents WHERE phase IN ('opened', 'updated', 'reopened');
+SELECT * FROM incidents WHERE phase IN ('opened', 'updated', 'reopened') AND closed_at IS NULL;

@@ -9,4 +9,5 @@ pub mod mrt;
 pub mod openbmp;
 pub mod pcap;
 pub mod ris_live;
+pub mod rtr;
 pub mod rtt;

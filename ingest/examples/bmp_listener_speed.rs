@@ -119,7 +119,11 @@ async fn measure(messages: u64, is_paced: bool) {
                 session.feed(&bytes, wall_clock(), &mut sink).unwrap();
             }
             Word::Closed { .. } => ended += 1,
-            Word::Message { .. } | Word::Samples { .. } | Word::CaughtUp => {
+            Word::Begins { .. }
+            | Word::Message { .. }
+            | Word::Messages(_)
+            | Word::Samples { .. }
+            | Word::CaughtUp => {
                 panic!("no word of a listener")
             }
         }

@@ -77,6 +77,13 @@ impl<O: Outlet> Batcher<O> {
         &mut self.outlet
     }
 
+    /// Records are matched by this version of the registry, from the batches that begin on.
+    pub fn set_registry_version(&mut self, registry_version: u32) {
+        for building in &mut self.partitions {
+            building.batch.registry_version = registry_version;
+        }
+    }
+
     /// Records that wait in the batches under construction.
     #[must_use]
     pub fn waiting(&self) -> u64 {

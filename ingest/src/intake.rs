@@ -37,7 +37,8 @@ pub struct Intake<O> {
 impl<O: Outlet> Intake<O> {
     /// An intake into these batches.
     #[must_use]
-    pub fn new(batcher: Batcher<O>, registry: Arc<Registry>, keep: Keep) -> Self {
+    pub fn new(mut batcher: Batcher<O>, registry: Arc<Registry>, keep: Keep) -> Self {
+        batcher.set_registry_version(registry.version);
         let messages = vec![None; batcher.partitions() as usize];
         Self {
             batcher,
@@ -48,6 +49,18 @@ impl<O: Outlet> Intake<O> {
             elements: Vec::new(),
             owners: None,
         }
+    }
+
+    /// From here on this version of the registry counts; what waits is handed on under the one before.
+    ///
+    /// # Errors
+    /// What the outlet says.
+    pub fn enter(&mut self, registry: Arc<Registry>) -> Result<(), LogError> {
+        self.batcher.flush()?;
+        self.batcher.set_registry_version(registry.version);
+        self.interest.enter(registry);
+        self.owners = None;
+        Ok(())
     }
 
     /// Who counts samples under the registry in force.
@@ -61,6 +74,11 @@ impl<O: Outlet> Intake<O> {
     #[must_use]
     pub const fn registry(&self) -> &Arc<Registry> {
         self.interest.registry()
+    }
+
+    /// The filter.
+    pub const fn interest(&mut self) -> &mut Interest {
+        &mut self.interest
     }
 
     /// The sink of one record of an input.

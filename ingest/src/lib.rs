@@ -10,6 +10,7 @@ pub mod batcher;
 pub mod decode;
 pub mod encode;
 pub mod intake;
+pub mod kafka;
 pub mod live;
 pub mod log;
 pub mod samples;

@@ -29,6 +29,8 @@ fn replay(paths: &[PathBuf]) -> (Vec<String>, ArchiveReport) {
         collectors: BTreeMap::new(),
         mappings: BTreeMap::new(),
         registry: Arc::new(Registry::new(1, vec![], vec![]).unwrap()),
+        references: vec![],
+        followed: vec![],
         keep: Keep::All,
         partitions: 2,
     };

@@ -10,15 +10,20 @@
 mod bgp_update;
 #[path = "../../fuzz/src/mrt.rs"]
 mod mrt;
+#[path = "../../fuzz/src/rtr.rs"]
+mod rtr;
 #[path = "../../fuzz/src/rtt.rs"]
 mod rtt;
 
 use std::path::PathBuf;
 
 use ingest::decode::bgp::AsnWidth;
+use ingest::decode::rtr::{Pdu, Timers};
 use ingest::encode::messages::{News, messages};
 use ingest::encode::mrt::{self as encode, RibEntry, Session};
+use ingest::encode::rtr::encode as encode_rtr;
 use schemas::bgp::{AsPath, Asn, Community, Origin, PathAttributes, Prefix};
+use schemas::reference::Vrp;
 use schemas::time::Timestamp;
 
 fn replay(target: &str, check: fn(&[u8]), seeds: &[(&str, Vec<u8>)]) {
@@ -144,4 +149,45 @@ fn rtt_corpus() {
     ];
     let seeds: Vec<_> = seeds.iter().map(|(name, bytes)| (*name, bytes.to_vec())).collect();
     replay("rtt", rtt::check, &seeds);
+}
+
+/// A cache that notifies, answers, and reports an error; a key of BGPsec in between.
+fn cache() -> Vec<u8> {
+    let session = 7;
+    let vrp = |prefix: &str, max_length| Vrp {
+        prefix: prefix.parse().unwrap(),
+        asn: Asn(64_510),
+        max_length,
+        expires: None,
+    };
+    let comes = |vrp| Pdu::Prefix { is_announced: true, vrp };
+    let vrps = [vrp("203.0.113.0/24", 25), vrp("2001:db8::/32", 48)];
+    let mut bytes = Vec::new();
+    for pdu in [
+        Pdu::SerialNotify { session, serial: 1 },
+        Pdu::CacheResponse { session },
+        comes(vrps[0]),
+        comes(vrps[1]),
+        Pdu::RouterKey,
+        Pdu::Prefix { is_announced: false, vrp: vrps[0] },
+        Pdu::EndOfData { session, serial: 1, timers: Some(Timers::default()) },
+        Pdu::ErrorReport { code: 1, about: &[1, 2, 0, 0, 0, 0, 0, 8], text: b"internal error" },
+    ] {
+        encode_rtr(&mut bytes, 1, &pdu);
+    }
+    bytes
+}
+
+#[test]
+fn rtr_inputs_keep_every_promise() {
+    replay("rtr", rtr::check, &[("one-of-each", cache())]);
+    let whole = cache();
+    for length in 0..whole.len() {
+        rtr::check(&whole[..length]);
+        for flip in [1, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[length] ^= flip;
+            rtr::check(&bytes);
+        }
+    }
 }

@@ -63,7 +63,11 @@ async fn listener() {
             Word::Opened { remote } => append("opened", remote.as_bytes()),
             Word::Bytes(bytes) => append("bmp", &bytes),
             Word::Closed { reason, .. } => append("closed", reason.as_bytes()),
-            Word::Message { .. } | Word::Samples { .. } | Word::CaughtUp => {
+            Word::Begins { .. }
+            | Word::Message { .. }
+            | Word::Messages(_)
+            | Word::Samples { .. }
+            | Word::CaughtUp => {
                 panic!("no word of a listener")
             }
         }

@@ -6,20 +6,20 @@
 //! What follows each other and is of one kind and one log time is one [`Run`].
 
 mod account;
+mod control;
+mod split;
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use crate::bgp::{Disposition, Family, PathAttributes, PeerHeader, Prefix};
-use crate::registry::{ConnectionId, Registry};
+use crate::bgp::{Disposition, PathAttributes, PeerHeader, Prefix};
+use crate::registry::ConnectionId;
 use crate::sample::Statistic;
 use crate::tables::Text;
 use crate::time::Timestamp;
 
 pub use account::Account;
+pub use control::{Control, PeerState};
 
 /// Declares a row and the columns in which its kind lies: one vector a field, so that a fold reads
 /// what it needs and a column becomes an Arrow array without a copy.
@@ -206,122 +206,6 @@ columns! {
     }
 }
 
-/// What happened to a BGP session as its collector tells it (RFC 4271 §8.2.2 in RFC 6396 §4.4.1;
-/// RFC 7854 §4.9, §4.10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum PeerState {
-    /// Established.
-    Up,
-    /// Any other state after Established: its routes are gone.
-    Down,
-    /// It has sent all it had of that family (RFC 4724 §2): what is still stale is gone.
-    EndOfRib(Family),
-    /// Who tells of it fell silent: its routes are as they were last heard, or gone, or not.
-    Stale,
-    /// A step between two states that are both not Established, by its code.
-    Other(u16),
-}
-
-impl PeerState {
-    /// The word in the column `state`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::EndOfRib(_) => "end_of_rib",
-            Self::Stale => "stale",
-            Self::Other(1) => "idle",
-            Self::Other(2) => "connect",
-            Self::Other(3) => "active",
-            Self::Other(4) => "open_sent",
-            Self::Other(5) => "open_confirm",
-            Self::Other(_) => "unknown",
-        }
-    }
-}
-
-/// A record that is neither route nor sample.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Control {
-    /// From here on this version of the registry counts, and these settings.
-    Registry {
-        /// What is ours.
-        #[serde(with = "crate::registry::as_json")]
-        registry: Arc<Registry>,
-        /// Settings of the folds as JSON; none: those that the fold was started with.
-        settings: Option<Text>,
-    },
-    /// What was told before it is to be in the lake now: files are closed here. Last in its batch.
-    Commit,
-    /// Time moves; and every input that is named has passed `until`.
-    Tick {
-        /// Inputs that moved; empty for a bare tick.
-        inputs: Vec<u32>,
-        /// Event time that they have passed.
-        until: Timestamp,
-    },
-    /// A session changed.
-    Peer {
-        /// Index of [`EventBatch::peers`].
-        peer: u32,
-        /// Its state now.
-        state: PeerState,
-        /// When.
-        event_time: Timestamp,
-        /// Index of [`EventBatch::sources`].
-        source: u32,
-        /// Record in that source.
-        source_offset: u64,
-        /// The router's end, where the format tells it.
-        local_ip: Option<IpAddr>,
-        /// Why, where the format tells it.
-        reason: Option<Text>,
-        /// Prefixes that the router had accepted of it, by its newest statistics.
-        prefixes_accepted: Option<u64>,
-    },
-    /// A table dump of a collector is complete (or an End-of-RIB of all its peers was seen): what is
-    /// registered and was not in it has no route there.
-    EndOfRib {
-        /// The collector.
-        collector: Text,
-        /// When.
-        event_time: Timestamp,
-    },
-    /// Who tells of these peers begins anew, after a restart: what is held of them is as it was last
-    /// heard, or gone, or not.
-    Stale {
-        /// The collector whose peers they are.
-        collector: Text,
-        /// When.
-        event_time: Timestamp,
-    },
-    /// A span in which an input was not heard, or lost something.
-    FeedGap {
-        /// Index of [`EventBatch::sources`].
-        source: u32,
-        /// Its collector, where it has one.
-        collector: Option<Text>,
-        /// Last word before.
-        started_at: Timestamp,
-        /// First word after; none while silent.
-        ended_at: Option<Timestamp>,
-        /// What was missed, as far as it can be told.
-        reason: Text,
-        /// Messages that are known to be lost.
-        lost: Option<u64>,
-    },
-    /// What became of a range of an input.
-    Ledger {
-        /// Index of [`EventBatch::sources`].
-        source: u32,
-        /// The counts.
-        account: Account,
-        /// Last event time of the range.
-        event_time: Timestamp,
-    },
-}
-
 /// A run of records of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct EventBatch {
@@ -331,8 +215,12 @@ pub struct EventBatch {
     pub first_offset: u64,
     /// Whether its inputs are live: its rows were received when they entered the log.
     pub is_live: bool,
+    /// Version of the registry that matched it, whose numbers its series have; 0 where it had none.
+    pub registry_version: u32,
     /// Records in it.
     len: u64,
+    /// Offset after it in a log that counts batches; none where records are counted.
+    end: Option<u64>,
     /// The records in order.
     runs: Vec<Run>,
     /// What route elements share.
@@ -369,6 +257,7 @@ impl EventBatch {
             attributes: Vec::with_capacity(self.attributes.len()),
             series: SeriesColumns::with_capacity(self.series.len()),
             samples: SampleColumns::with_capacity(self.samples.len()),
+            registry_version: self.registry_version,
             ..Self::starting(self.partition, self.end_offset(), self.is_live)
         }
     }
@@ -388,7 +277,20 @@ impl EventBatch {
     /// Offset after its last record.
     #[must_use]
     pub const fn end_offset(&self) -> u64 {
-        self.first_offset + self.len
+        match self.end {
+            Some(end) => end,
+            None => self.first_offset + self.len,
+        }
+    }
+
+    /// Puts the batch where its log has it: from `first_offset` to before `end`, all of it at one log
+    /// time. Of a log that counts batches, not records.
+    pub fn place(&mut self, first_offset: u64, end: u64, log_time: Timestamp) {
+        self.first_offset = first_offset;
+        self.end = Some(end);
+        let runs = std::mem::take(&mut self.runs);
+        self.len = 0;
+        runs.into_iter().for_each(|run| self.append_run(Run { log_time, ..run }));
     }
 
     /// The records in order.
@@ -458,12 +360,14 @@ impl EventBatch {
         }
     }
 
-    /// Whether files are closed behind it: [`Control::Commit`] stands at its end.
+    /// Whether files are closed behind it, and whether the state is kept there: what
+    /// [`Control::Commit`] says at its end.
     #[must_use]
-    pub fn closes_files(&self) -> bool {
-        let last = self.runs.last().map(|run| run.first);
-        matches!(last, Some(Content::Control(_)))
-            && matches!(self.controls.last(), Some(Control::Commit))
+    pub fn commit(&self) -> Option<bool> {
+        match (self.runs.last()?.first, self.controls.last()?) {
+            (Content::Control(_), Control::Commit { snapshot }) => Some(*snapshot),
+            _ => None,
+        }
     }
 
     /// What the route elements of a message share.

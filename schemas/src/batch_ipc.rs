@@ -31,7 +31,7 @@ use crate::tables::Text;
 use crate::time::Timestamp;
 
 /// Version of the encoding.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why bytes are no batch.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +159,7 @@ pub fn encode(batch: &EventBatch, out: &mut Vec<u8>) -> Result<(), BatchError> {
     out.extend(batch.partition.to_le_bytes());
     out.extend(batch.first_offset.to_le_bytes());
     out.push(batch.is_live.into());
+    out.extend(batch.registry_version.to_le_bytes());
     table(Part::Runs, runs(batch)?, out)?;
     table(Part::Messages, messages(batch)?, out)?;
     table(Part::Routes, routes(batch)?, out)?;
@@ -297,8 +298,12 @@ fn head(bytes: &[u8]) -> Result<(EventBatch, &[u8]), BatchError> {
     let (partition, rest) = rest.split_first_chunk().ok_or(malformed("partition"))?;
     let (offset, rest) = rest.split_first_chunk().ok_or(malformed("offset"))?;
     let (is_live, rest) = rest.split_first().ok_or(malformed("mark"))?;
+    let (version, rest) = rest.split_first_chunk().ok_or(malformed("registry"))?;
     let (partition, offset) = (u32::from_le_bytes(*partition), u64::from_le_bytes(*offset));
-    Ok((EventBatch::starting(partition, offset, *is_live != 0), rest))
+    let registry_version = u32::from_le_bytes(*version);
+    let mut batch = EventBatch::starting(partition, offset, *is_live != 0);
+    batch.registry_version = registry_version;
+    Ok((batch, rest))
 }
 
 /// The batch that `bytes` are.

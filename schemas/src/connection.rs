@@ -217,7 +217,12 @@ pub struct RegisteredPrefix {
 
 impl<'de> Deserialize<'de> for RegisteredPrefix {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RegisteredPrefixVisitor)
+        if deserializer.is_human_readable() {
+            return deserializer.deserialize_any(RegisteredPrefixVisitor);
+        }
+        let (prefix, key, validation_state, max_length, owner) =
+            Deserialize::deserialize(deserializer)?;
+        Ok(Self { prefix, key, validation_state, max_length, owner })
     }
 }
 
@@ -413,6 +418,22 @@ mod tests {
         assert_eq!(state, ConnectionState::Other("ExternalBlockerV2".into()));
         assert_eq!(String::from(state), "ExternalBlockerV2");
         assert_eq!(ConnectionState::from("Active".to_owned()), ConnectionState::Active);
+    }
+
+    #[test]
+    fn packed_or_as_text_a_connection_comes_back_to_the_last_bit() {
+        let json = r#"{"name": "seattle", "kind": "of_tomorrow", "partner": {"name": "x", "asn": 64500},
+            "location": {"country": "US", "latitude": 47.606209999999997}, "labels": {"a": "b"},
+            "prefixes": ["192.0.2.0/24", {"prefix": "2001:db8::/32", "max_length": 48,
+                "key": "k", "validation_state": "Verified", "owner": "provider"}],
+            "sessions": [{"router": "r", "peer_ip": "192.0.2.1", "role": "backup"}]}"#;
+        let connection: Connection = serde_json::from_str(json).unwrap();
+        let packed = postcard::to_stdvec(&connection).unwrap();
+        assert_eq!(postcard::from_bytes::<Connection>(&packed).unwrap(), connection);
+        assert!(
+            (1..packed.len())
+                .all(|length| postcard::from_bytes::<Connection>(&packed[..length]).is_err())
+        );
     }
 
     #[test]

@@ -1,41 +1,29 @@
 //! Findings: what a detector concluded, with its phases, rules and evidence.
 
+mod term;
+
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bgp::{Asn, Prefix};
+use crate::pool;
 use crate::registry::ConnectionId;
 use crate::tables::Text;
 use crate::time::Timestamp;
+use crate::words::words;
+
+pub use term::{Term, TermName};
 
 /// Identity of a finding: 128 bits, frozen at its opening (`docs/concepts/findings.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FindingId(pub [u8; 16]);
 
 impl fmt::Display for FindingId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
-}
-
-macro_rules! words {
-    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[doc = $doc:literal])+ $variant:ident = $text:literal, )+ }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name { $( $(#[doc = $doc])+ $variant, )+ }
-
-        impl $name {
-            /// All of them with word and meaning, in order.
-            pub const ALL: &'static [(Self, &'static str, &'static str)] =
-                &[$( (Self::$variant, $text, concat!($($doc),+)) ),+];
-
-            /// The word in the column.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $( Self::$variant => $text, )+ }
-            }
-        }
-    };
 }
 
 words! {
@@ -135,6 +123,10 @@ words! {
         HygienePrefixLength = "hygiene_prefix_length",
         /// A route of the right origin that RFC 6811 calls invalid.
         RpkiInvalid = "rpki_invalid",
+        /// The ROAs that cover a prefix of ours changed.
+        RpkiRoaChanged = "rpki_roa_changed",
+        /// ROAs that a prefix of ours needs are about to expire, or have.
+        RpkiRoaExpiry = "rpki_roa_expiry",
         /// The registered primary session carries a prefix no more, and something else does.
         Failover = "failover",
         /// The registered backup session carries a prefix no more: nothing stands behind the primary.
@@ -161,6 +153,8 @@ words! {
         Flap = "flap",
         /// All sessions of a collector are down.
         CollectorLost = "collector_lost",
+        /// More VRPs vanished at once than owners take back: a trust anchor or a relying party failed.
+        VrpsLost = "vrps_lost",
         /// Round trips rose when the route of a prefix changed, or of something around it.
         SuboptimalRtt = "suboptimal_rtt",
         /// Round trips rose, and no route changed.
@@ -197,7 +191,7 @@ impl Rule {
             | Self::HygienePathLength
             | Self::HygienePrepend
             | Self::HygienePrefixLength => FindingKind::Hygiene,
-            Self::RpkiInvalid => FindingKind::Rpki,
+            Self::RpkiInvalid | Self::RpkiRoaChanged | Self::RpkiRoaExpiry => FindingKind::Rpki,
             Self::Failover
             | Self::RedundancyLost
             | Self::UpstreamLost
@@ -208,7 +202,7 @@ impl Rule {
             | Self::SentUnseen
             | Self::SentNoExport => FindingKind::Suboptimal,
             Self::VisibilityLost | Self::VisibilityReduced | Self::Flap => FindingKind::Visibility,
-            Self::CollectorLost => FindingKind::Feed,
+            Self::CollectorLost | Self::VrpsLost => FindingKind::Feed,
             Self::SuboptimalRtt => FindingKind::Suboptimal,
             Self::LatencyShift => FindingKind::Latency,
         }
@@ -304,8 +298,20 @@ words! {
     }
 }
 
+words! {
+    /// What ROAs say of a route (RFC 6811 §2).
+    pub enum RpkiState {
+        /// A VRP covers the prefix, names its origin and allows its length.
+        Valid = "valid",
+        /// VRPs cover the prefix, and none does both.
+        Invalid = "invalid",
+        /// No VRP covers the prefix.
+        NotFound = "not_found",
+    }
+}
+
 /// What a finding costs in round trips, and where that was seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteCost {
     /// Median before.
     pub before_p50_us: u32,
@@ -335,21 +341,11 @@ pub struct RouteCost {
     pub is_own_route: bool,
 }
 
-/// One term of a score.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Term {
-    /// Its name, from a closed set.
-    pub name: &'static str,
-    /// What it adds.
-    pub weight: f64,
-    /// Why, in words.
-    pub detail: String,
-}
-
 /// One peer that holds the route.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Witness {
     /// Its collector.
+    #[serde(deserialize_with = "pool::text")]
     pub collector: Text,
     /// Its AS number.
     pub peer_asn: Asn,
@@ -360,17 +356,20 @@ pub struct Witness {
     /// When it last said so.
     pub last_seen: Timestamp,
     /// The path it held before.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub path_before: Option<Text>,
     /// The path it holds.
+    #[serde(deserialize_with = "pool::text")]
     pub path_after: Text,
     /// Source of the update.
+    #[serde(deserialize_with = "pool::text")]
     pub source: Text,
     /// Record in that source.
     pub source_offset: u64,
 }
 
 /// A finding as it stands after a transition.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Identity.
     pub id: FindingId,
@@ -387,8 +386,10 @@ pub struct Finding {
     /// The connection that owns it.
     pub connection: Option<ConnectionId>,
     /// Its name.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub connection_name: Option<Text>,
     /// Its tenant.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub tenant: Option<Text>,
     /// Who did it.
     pub culprit: Option<Asn>,
@@ -407,7 +408,7 @@ pub struct Finding {
     /// Path of the first witness after.
     pub path_after: Option<Text>,
     /// RFC 6811's word on its route; none without VRPs.
-    pub rpki_state: Option<&'static str>,
+    pub rpki_state: Option<RpkiState>,
     /// What it costs in round trips; none before that is known.
     pub cost: Option<Box<RouteCost>>,
     /// Why it raises no alert.
@@ -417,7 +418,7 @@ pub struct Finding {
 }
 
 /// One change of a finding, as a shard tells it to `correlate`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
     /// Log time of the record or timer that caused it.
     pub log_time: Timestamp,

@@ -4,6 +4,7 @@
 //! Kafka. A reader of one partition sees the same records in the same order, always.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,61 @@ pub enum LogError {
         /// What does not fit, and what to do.
         what: String,
     },
+    /// A fold wants records that the log has let go.
+    #[error(
+        "{path}: partition {partition} is wanted from offset {wanted} and begins at {first}: the \
+         snapshots of the lake are older than the log; restore the lake or the log from a copy, or \
+         start a new log with a new lake",
+        path = path.display()
+    )]
+    Released {
+        /// The log.
+        path: PathBuf,
+        /// The partition.
+        partition: u32,
+        /// Where the fold would go on.
+        wanted: u64,
+        /// What the log has first.
+        first: u64,
+    },
+    /// Brokers do not answer, or do not let us.
+    #[error("kafka {brokers}: {what}")]
+    Brokers {
+        /// Those that were asked.
+        brokers: String,
+        /// What went wrong, and what to do.
+        what: String,
+    },
+    /// A topic is not what the log needs.
+    #[error("topic {topic}: {what}")]
+    Topic {
+        /// Its name.
+        topic: String,
+        /// What does not fit, and what to do.
+        what: String,
+    },
+    /// Another process took over what this one wrote.
+    #[error("{what}")]
+    Fenced {
+        /// Who, as far as it is known, and what to do.
+        what: String,
+    },
+    /// What was read once is not in the log any more.
+    #[error(
+        "topic {topic}, partition {partition}: it ends at {end}, and the lake holds what was read up to \
+         {resume}: the brokers lost records that they had acknowledged (an unclean leader election, or \
+         a topic made anew); start a new lake, or restore the topic"
+    )]
+    Receded {
+        /// The topic.
+        topic: String,
+        /// The partition of it.
+        partition: u32,
+        /// Where it was to be read from.
+        resume: u64,
+        /// Where it ends.
+        end: u64,
+    },
     /// The other side went away.
     #[error("the log was closed before its end")]
     Closed,
@@ -85,6 +141,14 @@ pub trait PartitionReader: Send {
     /// # Errors
     /// [`LogError`]; the batches before it stand.
     fn next(&mut self) -> Result<Option<EventBatch>, LogError>;
+
+    /// Goes back, or on, to an offset: another writer was faster, and its files count.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`] for a log that is read once.
+    fn seek(&mut self, _from: u64) -> Result<(), LogError> {
+        Err(LogError::Closed)
+    }
 }
 
 /// A log of numbered partitions.
@@ -142,13 +206,78 @@ pub trait Publisher {
     /// # Errors
     /// [`LogError`]; then it is not known what is durable, and the log takes no more.
     fn sync(&mut self) -> Result<(), LogError>;
+
+    /// Whether the log has reached its bound: what can wait is to wait until segments are let go.
+    /// Ticks and the records that close files are taken still.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
-/// What goes back from the folds to the log. `analytics` implements it.
-pub trait Progress: Send + Sync {
-    /// Where a partition is to be read from.
-    fn resume_position(&self, partition: u32) -> u64;
+/// What a shard told about the records up to an offset: opaque to the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SummaryEntry {
+    /// The partition of `events` that it is about.
+    pub partition: u32,
+    /// Offset after the last record of that partition that it answers for.
+    pub end: u64,
+    /// What was told.
+    pub bytes: Vec<u8>,
+}
 
+/// The writing end of `summaries`: one durable partition, in which every shard tells.
+pub trait Summaries: Send + Sync {
+    /// Takes an entry; those of one partition in the order of their offsets. It is durable at the
+    /// latest when a later [`Summaries::sync`] returns.
+    ///
+    /// # Errors
+    /// [`LogError`]; then the log takes no more.
+    fn tell(&self, entry: SummaryEntry) -> Result<(), LogError>;
+
+    /// Waits until everything that was told before is durable.
+    ///
+    /// # Errors
+    /// [`LogError`]; then it is not known what is durable.
+    fn sync(&self) -> Result<(), LogError>;
+}
+
+/// What comes next in `summaries`.
+#[derive(Debug)]
+pub enum NextSummary {
+    /// An entry, and the position after it.
+    Entry(u64, SummaryEntry),
+    /// Nothing within the time that was given.
+    Idle,
+    /// Nothing, ever: every shard has ended.
+    End,
+}
+
+/// The reading end of `summaries`, in one order for every reader.
+pub trait SummaryReader: Send {
+    /// The next entry that is durable; waits for one as long as it is told.
+    ///
+    /// # Errors
+    /// [`LogError`]; the entries before it stand.
+    fn next(&mut self, wait: Duration) -> Result<NextSummary, LogError>;
+
+    /// Goes to the entry after a position.
+    ///
+    /// # Errors
+    /// [`LogError::Closed`] for what is read once.
+    fn seek(&mut self, _from: u64) -> Result<(), LogError> {
+        Err(LogError::Closed)
+    }
+}
+
+/// What goes back from the folds to the log. The log implements it.
+pub trait Progress: Send + Sync {
     /// All rows of the records before `offset` are in the lake. Published for lag tools only.
     fn committed(&self, partition: u32, offset: u64, log_time: Timestamp);
+
+    /// Nobody will ask for the records of a partition before `offset` again: they lie behind its
+    /// last two snapshots.
+    fn release_before(&self, partition: u32, offset: u64);
+
+    /// As [`Progress::release_before`], for the entries of `summaries` before a position.
+    fn release_summaries_before(&self, position: u64);
 }

@@ -36,7 +36,7 @@ impl Relation {
 }
 
 /// One registration of a prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// The connection.
     pub connection: ConnectionId,
@@ -109,7 +109,8 @@ pub enum RegistryError {
 }
 
 /// All connections and watched ASes of one version.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Contents")]
 pub struct Registry {
     /// Counting up from 1.
     pub version: u32,
@@ -121,7 +122,7 @@ pub struct Registry {
     by_name: BTreeMap<String, ConnectionId>,
 }
 
-/// What a registry is made of: how it lies in the log.
+/// What a registry is made of: how it lies in the log and in a saved state.
 #[derive(Deserialize)]
 struct Contents {
     version: u32,
@@ -129,14 +130,21 @@ struct Contents {
     watched: Vec<WatchedAs>,
 }
 
-/// A registry is rebuilt from its connections and watched ASes, in its own JSON: the readers of other
-/// encodings find one text.
+impl TryFrom<Contents> for Registry {
+    type Error = RegistryError;
+
+    fn try_from(contents: Contents) -> Result<Self, Self::Error> {
+        Self::new(contents.version, contents.connections, contents.watched)
+    }
+}
+
+/// A registry in the log, in its own JSON: the readers of other encodings find one text.
 pub(crate) mod as_json {
     use std::sync::Arc;
 
     use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
 
-    use super::{Contents, Registry};
+    use super::Registry;
 
     pub(crate) fn serialize<S: Serializer>(
         registry: &Arc<Registry>,
@@ -150,10 +158,7 @@ pub(crate) mod as_json {
         deserializer: D,
     ) -> Result<Arc<Registry>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let contents: Contents = serde_json::from_str(&text).map_err(de::Error::custom)?;
-        Registry::new(contents.version, contents.connections, contents.watched)
-            .map(Arc::new)
-            .map_err(de::Error::custom)
+        serde_json::from_str(&text).map(Arc::new).map_err(de::Error::custom)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use super::{Ended, Global};
-use crate::replay::{ReplayError, load_reference};
+use crate::reference::FileError;
+use crate::replay::load_reference;
 
 /// Validate configuration and reference data
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ impl Check {
     /// [`crate::config::ConfigError`] or a reference file that is refused.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let config = global.load()?;
-        let (reference, _) = load_reference(&config.reference)?;
+        let reference = load_reference(&config.reference)?;
         let registry = &config.registry;
         let prefixes: usize = registry.connections().iter().map(|c| c.prefixes.len()).sum();
         let mut out = std::io::stdout().lock();
@@ -39,7 +40,7 @@ impl Check {
             writeln!(out, "aspas: {} customers", reference.aspas.len())?;
         }
         for database in reference.geo.databases() {
-            database.verify().map_err(|error| ReplayError::Reference {
+            database.verify().map_err(|error| FileError {
                 path: config.reference.geoip.clone().unwrap_or_default(),
                 error: error.into(),
             })?;

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use analytics::lake::LakeError;
+
 use super::replay::progress_bar;
 use super::{Ended, Global, runtime, story};
-use crate::config::Config;
+use crate::config::{Config, LakeConfig};
 use crate::replay::{Request, replay};
 use crate::simulator::{self, Simulation};
 
@@ -32,14 +34,16 @@ impl Demo {
     /// # Errors
     /// What stops the replay, or a lake that cannot be read.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let lake = global.lake.clone().unwrap_or_else(|| DEMO_LAKE.to_owned());
+        let lake = LakeConfig::default().root(Some(global.lake.as_deref().unwrap_or(DEMO_LAKE)));
+        let lake = lake.map_err(LakeError::from)?;
         let temporary = tempfile::tempdir()?;
         let folder = self.keep_inputs.as_deref().unwrap_or_else(|| temporary.path());
         let simulation = simulator::demo(SEED);
         let config = write(&simulation, folder)?;
         let config = Config::load(Some(&config))?;
         let paths = ["rib.mrt", "updates.mrt", "rtt.jsonl"].map(|name| folder.join(name));
-        let request = Request { config: &config, lake: &lake, paths: &paths, shards: 1 };
+        let request =
+            Request { config: &config, lake: &lake, paths: &paths, shards: None, append: false };
         let bar = progress_bar();
         let shown = bar.clone();
         replay(&request, move |time, records| {

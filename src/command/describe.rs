@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use analytics::sql::ddl;
-use schemas::finding::{FindingKind, LeakType, Phase, Rule, Severity};
+use schemas::finding::{FindingKind, LeakType, Phase, Rule, Severity, TermName};
 use schemas::tables;
 
 use super::Ended;
@@ -15,7 +15,7 @@ pub enum Topic {
     Tables,
     /// Every key of the configuration
     Config,
-    /// Rules, kinds, phases and severities of findings
+    /// Rules, kinds, phases, severities and terms of findings
     Rules,
     /// Metrics of the running service
     Metrics,
@@ -23,6 +23,8 @@ pub enum Topic {
     SqlDatafusion,
     /// Table definitions for DuckDB
     SqlDuckdb,
+    /// Table definitions for Spark
+    SqlSpark,
 }
 
 /// Tables, configuration, rules and DDL as text
@@ -54,6 +56,7 @@ pub fn page(topic: Topic) -> String {
         Topic::Metrics => crate::metrics::markdown(),
         Topic::SqlDatafusion => ddl::datafusion(),
         Topic::SqlDuckdb => ddl::duckdb(),
+        Topic::SqlSpark => ddl::spark(),
     }
 }
 
@@ -69,6 +72,7 @@ fn rules() -> String {
     section("kind", &mut FindingKind::ALL.iter().map(|(_, word, meaning)| (*word, *meaning)));
     section("phase", &mut Phase::ALL.iter().map(|(_, word, meaning)| (*word, *meaning)));
     section("severity", &mut Severity::ALL.iter().map(|(_, word, meaning)| (*word, *meaning)));
+    section("term", &mut TermName::ALL.iter().map(|(_, word, meaning)| (*word, *meaning)));
     section("leak_type", &mut LeakType::ALL.iter().map(|(_, word, meaning)| (*word, *meaning)));
     page
 }

@@ -7,6 +7,7 @@ use analytics::lake::identity::sha256_hex;
 use anyhow::Context as _;
 
 use super::Ended;
+use crate::http::config::Scope;
 
 /// Where the system gives randomness.
 const RANDOMNESS: &str = "/dev/urandom";
@@ -32,9 +33,13 @@ struct Token {
     /// What the log calls it
     name: String,
 
-    /// Samples on connections of this tenant only
+    /// Samples on connections of this tenant, and rows of this tenant only
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
+
+    /// What it may do; may be given again. To bring samples unless told
+    #[arg(long = "scope", value_name = "SCOPE", value_enum)]
+    scopes: Vec<Scope>,
 }
 
 impl Http {
@@ -43,7 +48,7 @@ impl Http {
     /// # Errors
     /// If the system gives no randomness.
     pub fn run(self) -> anyhow::Result<Ended> {
-        let Action::Token(Token { name, tenant }) = self.action;
+        let Action::Token(Token { name, tenant, scopes }) = self.action;
         let mut random = [0; TOKEN_BYTES];
         File::open(RANDOMNESS)
             .and_then(|mut file| file.read_exact(&mut random))
@@ -56,6 +61,10 @@ impl Http {
         writeln!(out, "sha256 = \"{}\"", sha256_hex(token.as_bytes()))?;
         if let Some(tenant) = tenant {
             writeln!(out, "tenant = {}", toml::Value::from(tenant))?;
+        }
+        if !scopes.is_empty() {
+            let scopes = scopes.iter().map(|scope| toml::Value::from(scope.as_str())).collect();
+            writeln!(out, "scopes = {}", toml::Value::Array(scopes))?;
         }
         Ok(Ended::Well)
     }

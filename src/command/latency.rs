@@ -103,9 +103,9 @@ impl Latency {
     /// # Errors
     /// A lake that cannot be read, a connection that it does not know.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let url = global.lake()?;
+        let root = global.lake()?;
         runtime()?.block_on(async {
-            let lake = open(&url).await?;
+            let lake = open(&root).await?;
             if let Some(connection) = &self.connection {
                 span::known(&lake, connection).await?;
             }

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod describe;
 pub mod findings;
 pub mod http;
+pub mod lake;
 pub mod latency;
 pub mod replay;
 pub mod report;
@@ -26,9 +27,10 @@ pub mod why;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use analytics::lake::{LakeError, LakeRoot};
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, DEFAULT_FILE, DEFAULT_LAKE};
+use crate::config::{Config, ConfigError, DEFAULT_FILE, LakeConfig};
 use crate::telemetry::{self, Color, LogFormat};
 
 /// What did that route change cost, and who did it?
@@ -50,7 +52,7 @@ pub struct Global {
     pub config: Option<PathBuf>,
 
     /// Lake, else the configuration's
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "URL")]
     pub lake: Option<String>,
 
     /// Say more on stderr, twice for debugging
@@ -94,6 +96,8 @@ enum Command {
     Why(why::Why),
     /// The routes held for a prefix, now or then, by peer
     Rib(rib::Rib),
+    /// Keep a lake in order: verify, compact, export, purge
+    Lake(lake::LakeCommand),
     /// What the HTTP listener needs
     Http(http::Http),
     /// Validate configuration and reference data
@@ -122,6 +126,7 @@ mod exit {
     pub(super) const FAILED: u8 = 1;
     pub(super) const FOUND: u8 = 3;
     pub(super) const DAMAGED: u8 = 65;
+    pub(super) const DOWN: u8 = 69;
     pub(super) const BUG: u8 = 70;
     pub(super) const CONFIG: u8 = 78;
 }
@@ -135,18 +140,29 @@ impl Global {
         Config::load(self.config.as_deref())
     }
 
-    /// The lake: `--lake`, else the configuration's if there is one, else `./lake`.
+    /// The lake: `--lake`, else the configuration's if there is one, else `./lake`. How an object
+    /// store is reached stands in the configuration; a folder that is named needs none.
     ///
     /// # Errors
-    /// [`ConfigError`] for a configuration that is there and wrong.
-    pub fn lake(&self) -> Result<String, ConfigError> {
-        if let Some(lake) = &self.lake {
-            return Ok(lake.clone());
+    /// [`ConfigError`] for a configuration that is there and wrong, [`LakeError::Place`] for a URL
+    /// that names no place.
+    pub fn lake(&self) -> anyhow::Result<LakeRoot> {
+        let named = self.lake.as_deref().map(LakeRoot::parse).transpose();
+        match named.map_err(LakeError::from)? {
+            Some(root) if root.folder().is_some() => Ok(root),
+            _ => Ok(self.lake_settings()?.1),
         }
-        if self.config.is_some() || Path::new(DEFAULT_FILE).exists() {
-            return Ok(self.load()?.lake.url);
-        }
-        Ok(DEFAULT_LAKE.to_owned())
+    }
+
+    /// `[lake]` of the configuration if there is one, else its defaults, with the lake.
+    ///
+    /// # Errors
+    /// As [`Self::lake`].
+    pub fn lake_settings(&self) -> anyhow::Result<(LakeConfig, LakeRoot)> {
+        let is_configured = self.config.is_some() || Path::new(DEFAULT_FILE).exists();
+        let config = if is_configured { self.load()?.lake } else { LakeConfig::default() };
+        let root = config.root(self.lake.as_deref()).map_err(LakeError::from)?;
+        Ok((config, root))
     }
 }
 
@@ -155,6 +171,10 @@ impl Global {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(cli.global.verbose, cli.global.log_format, cli.global.color);
+    if let Err(problem) = crate::killer::arm() {
+        eprintln!("peerscope: {problem}");
+        return ExitCode::from(exit::CONFIG);
+    }
     let run = move || run(cli);
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(Ok(Ended::Well)) => ExitCode::SUCCESS,
@@ -173,23 +193,38 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("peerscope: {error:#}");
+    ExitCode::from(code_of(error))
+}
+
+/// What an error means to whoever started us.
+fn code_of(error: &anyhow::Error) -> u8 {
+    use crate::replay::ReplayError;
+    use crate::run::RunError;
+    let lake = error.chain().find_map(|cause| cause.downcast_ref::<LakeError>());
     let is_config = error.is::<ConfigError>()
-        || matches!(error.downcast_ref(), Some(crate::replay::ReplayError::Reference { .. }));
-    let is_config = is_config
+        || error.is::<crate::reference::FileError>()
+        || matches!(error.downcast_ref(), Some(ReplayError::Reference(_)))
         || matches!(
             error.downcast_ref(),
             Some(
-                crate::run::RunError::NoSource
-                    | crate::run::RunError::Source { .. }
-                    | crate::run::RunError::Http(_)
+                RunError::NoSource
+                    | RunError::NoListener
+                    | RunError::NeedsKafka
+                    | RunError::Instance(_)
+                    | RunError::Source { .. }
+                    | RunError::Http(_)
             )
-        );
-    let is_damage = matches!(error.downcast_ref(), Some(crate::replay::ReplayError::NoInput));
-    ExitCode::from(match (is_config, is_damage) {
-        (true, _) => exit::CONFIG,
-        (_, true) => exit::DAMAGED,
-        _ => exit::FAILED,
-    })
+        )
+        || lake.is_some_and(LakeError::is_configuration);
+    if is_config {
+        exit::CONFIG
+    } else if lake.is_some_and(LakeError::is_down) {
+        exit::DOWN
+    } else if matches!(error.downcast_ref(), Some(ReplayError::NoInput)) {
+        exit::DAMAGED
+    } else {
+        exit::FAILED
+    }
 }
 
 /// The reader of our output went away (`peerscope ... | head`): nobody is there to be told.
@@ -208,9 +243,9 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Run(run) => run.run(&global),
         Command::Decode(decode) => decode.run(),
         Command::Sql(sql) => {
-            let lake = global.lake()?;
+            let root = global.lake()?;
             let runtime = runtime()?;
-            let done = runtime.block_on(sql.run(Some(&lake)));
+            let done = runtime.block_on(sql.run(&root));
             // A cancelled query may still sit in an operator that never yields.
             runtime.shutdown_background();
             done.map(|()| Ended::Well)
@@ -223,6 +258,7 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Tap(tap) => tap.run(&global),
         Command::Why(why) => why.run(&global),
         Command::Rib(rib) => rib.run(&global),
+        Command::Lake(lake) => lake.run(&global),
         Command::Http(http) => http.run(),
         Command::Check(check) => check.run(&global),
         Command::Describe(describe) => describe.run(),

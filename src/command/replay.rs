@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use analytics::fold::Committed;
+use analytics::lake::{LakeError, LakeRoot};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Ended, Global};
@@ -22,10 +23,15 @@ pub struct Replay {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Number of shards; the rows are the same for any
-    #[arg(long, value_name = "COUNT", default_value_t = 1,
+    /// Number of shards; the rows are the same for any. 1 unless told, or that of the lake with --append
+    #[arg(long, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..=SHARDS_MAX))]
-    shards: u32,
+    shards: Option<u32>,
+
+    /// Add to a lake of other replays: goes on from the end of the last one. Inputs that the lake has
+    /// are passed over
+    #[arg(long)]
+    append: bool,
 }
 
 impl Replay {
@@ -35,9 +41,14 @@ impl Replay {
     /// What stops the replay; damaged input does not.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let config = global.load()?;
-        let lake = global.lake.clone().unwrap_or_else(|| config.lake.url.clone());
-        let request =
-            Request { config: &config, lake: &lake, paths: &self.paths, shards: self.shards };
+        let lake = config.lake.root(global.lake.as_deref()).map_err(LakeError::from)?;
+        let request = Request {
+            config: &config,
+            lake: &lake,
+            paths: &self.paths,
+            shards: self.shards,
+            append: self.append,
+        };
         let bar = progress_bar();
         let shown = bar.clone();
         let outcome = replay(&request, move |time, records| {
@@ -73,8 +84,14 @@ pub(super) fn tell_problems(problems: &[String]) {
     }
 }
 
-fn print(outcome: &Outcome, lake: &str) -> std::io::Result<()> {
+fn print(outcome: &Outcome, lake: &LakeRoot) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
+    for name in &outcome.held {
+        writeln!(out, "{name}: passed over, {lake} has it")?;
+    }
+    if outcome.nothing_to_do && !outcome.held.is_empty() {
+        return writeln!(out, "nothing to do: {lake} holds all of these inputs");
+    }
     if outcome.nothing_to_do {
         return writeln!(out, "nothing to do: {lake} holds this replay already");
     }
@@ -95,7 +112,7 @@ fn print(outcome: &Outcome, lake: &str) -> std::io::Result<()> {
 }
 
 /// What was committed, in one line.
-pub(super) fn rows_line(rows: &Committed, lake: &str) -> String {
+pub(super) fn rows_line(rows: &Committed, lake: &LakeRoot) -> String {
     let rows: Vec<String> = rows
         .iter()
         .filter(|(_, rows)| **rows > 0)

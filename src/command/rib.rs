@@ -43,9 +43,9 @@ impl Rib {
     /// # Errors
     /// A lake that cannot be read.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let url = global.lake()?;
+        let root = global.lake()?;
         runtime()?.block_on(async {
-            let lake = open(&url).await?;
+            let lake = open(&root).await?;
             let at = self.at.map_or(String::new(), |at| quoted(&at.to_string()));
             let sql = format!(
                 "select {COLUMNS} from rib_at({at}) where {} order by prefix_first, \

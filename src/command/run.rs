@@ -1,17 +1,13 @@
 //! `peerscope run`: the service.
 
 use std::io::Write as _;
+use std::path::Path;
+
+use analytics::lake::{LakeError, LakeRoot};
 
 use super::{Ended, Global};
-use crate::run::{Outcome, Request, run};
-
-/// What one process does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Role {
-    /// Everything, over the embedded log
-    #[default]
-    All,
-}
+use crate::config::DEFAULT_FILE;
+use crate::run::{Outcome, Request, Role, run};
 
 /// The service: live sources into the log, its folds and the lake, until SIGTERM
 #[derive(Debug, clap::Args)]
@@ -19,6 +15,10 @@ pub struct Run {
     /// What this process does
     #[arg(long, value_enum, default_value_t, value_name = "ROLE")]
     role: Role,
+
+    /// Name of this process among those of its role, stable over restarts (over Kafka)
+    #[arg(long, env = "PEERSCOPE_INSTANCE", value_name = "NAME")]
+    instance: Option<String>,
 
     /// End when every source has been read to its end (files without a followed folder)
     #[arg(long)]
@@ -31,10 +31,17 @@ impl Run {
     /// # Errors
     /// What stops the service.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let Role::All = self.role;
         let config = global.load()?;
-        let lake = global.lake.clone().unwrap_or_else(|| config.lake.url.clone());
-        let request = Request { config: &config, lake: &lake, until_done: self.until_done };
+        let lake = config.lake.root(global.lake.as_deref()).map_err(LakeError::from)?;
+        let place = global.config.as_deref().unwrap_or_else(|| Path::new(DEFAULT_FILE));
+        let request = Request {
+            config: &config,
+            place: Some(place),
+            lake: &lake,
+            until_done: self.until_done,
+            role: self.role,
+            instance: self.instance.as_deref(),
+        };
         let outcome = run(&request, |sources| {
             for (name, at) in sources {
                 eprintln!("peerscope: {name}: {at}");
@@ -47,7 +54,7 @@ impl Run {
     }
 }
 
-fn print(outcome: &Outcome, lake: &str) -> std::io::Result<()> {
+fn print(outcome: &Outcome, lake: &LakeRoot) -> std::io::Result<()> {
     for input in &outcome.inputs {
         for problem in &input.problems {
             eprintln!("peerscope: {}: {problem}", input.name);

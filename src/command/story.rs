@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use analytics::lake::LakeRoot;
 use analytics::sql::Lake;
 
 use super::chart::{Axis, Scale};
@@ -19,15 +20,15 @@ const INDENT: usize = 69;
 ///
 /// # Errors
 /// A lake that cannot be read.
-pub(super) async fn tell(url: &str) -> anyhow::Result<String> {
-    let lake = open(url).await?;
+pub(super) async fn tell(root: &LakeRoot) -> anyhow::Result<String> {
+    let lake = open(root).await?;
     let mut text = String::new();
     opening(&lake, &mut text).await?;
     latency(&lake, &mut text).await?;
     findings(&lake, &mut text).await?;
     tail(&lake, &mut text).await?;
     silence(&lake, &mut text).await?;
-    next(url, &mut text)?;
+    next(root, &mut text)?;
     Ok(text)
 }
 
@@ -347,16 +348,16 @@ async fn silence(lake: &Lake, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn next(url: &str, text: &mut String) -> anyhow::Result<()> {
+fn next(root: &LakeRoot, text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,
         "WHAT TO TYPE NEXT\n\n\
-         \x20     peerscope findings list --lake {url}\n\
-         \x20     peerscope why contoso-seattle --lake {url}\n\
-         \x20     peerscope latency --lake {url}\n\
-         \x20     peerscope report contoso-seattle --lake {url}\n\
-         \x20     peerscope sql --lake {url} -c \"select * from incidents\"\n\
-         \x20     peerscope sql --lake {url}\n\
+         \x20     peerscope findings list --lake {root}\n\
+         \x20     peerscope why contoso-seattle --lake {root}\n\
+         \x20     peerscope latency --lake {root}\n\
+         \x20     peerscope report contoso-seattle --lake {root}\n\
+         \x20     peerscope sql --lake {root} -c \"select * from incidents\"\n\
+         \x20     peerscope sql --lake {root}\n\
          \x20     peerscope describe tables"
     )?;
     Ok(())

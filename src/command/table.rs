@@ -1,10 +1,14 @@
 //! Answers of SQL queries as text: what the commands that print a story read the lake by.
 
-use analytics::lake::layout::INTERNAL;
-use analytics::sql::{Lake, LakeRoot, OpenError, Options};
+use analytics::lake::identity::unfinished_replays;
+use analytics::lake::{LakeError, LakeRoot, Store};
+use analytics::sql::{Lake, Options, is_overtaken};
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use schemas::time::Timestamp;
+
+/// How often a query is asked whose files go while they are read.
+pub(super) const ASKED_MAX: u32 = 10;
 
 /// Rows of text; null stands as an empty text.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,13 @@ impl Answer {
     /// # Errors
     /// What DataFusion says.
     pub(super) async fn of(lake: &Lake, sql: &str) -> anyhow::Result<Self> {
+        for _ in 1..ASKED_MAX {
+            let asked = async { lake.query(sql).await?.collect().await };
+            match asked.await {
+                Err(error) if is_overtaken(&error) => {}
+                answer => return Self::of_batches(&answer?),
+            }
+        }
         Self::of_batches(&lake.query(sql).await?.collect().await?)
     }
 
@@ -84,33 +95,21 @@ impl<'a> Cells<'a> {
 ///
 /// # Errors
 /// A lake that is not there or not of this version.
-pub(super) async fn open(url: &str) -> anyhow::Result<Lake> {
-    let root = LakeRoot::parse(url)?;
-    look_at(&root)?;
-    Ok(Lake::open(&root, Options::default()).await?)
+pub(super) async fn open(root: &LakeRoot) -> anyhow::Result<Lake> {
+    look_at(root)?;
+    Ok(Lake::open(root, Options::default()).await?)
 }
 
-/// Refuses a folder that is no lake, and warns of one that is a part of what it will be.
+/// Refuses a place that is no lake, and warns of a replay that is a part of what it will be.
 ///
 /// # Errors
-/// [`OpenError::Missing`] for a folder that is no lake.
-pub(super) fn look_at(root: &LakeRoot) -> Result<(), OpenError> {
-    let internal = root.folder().join(INTERNAL);
-    if !internal.is_dir() {
-        return Err(OpenError::Missing { folder: root.folder().to_owned() });
-    }
-    let logs = std::fs::read_dir(internal.join("logs")).into_iter().flatten().flatten();
-    let names: Vec<String> =
-        logs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let begun = names.iter().filter_map(|name| name.strip_suffix(".json"));
-    for log in begun.filter(|log| !log.ends_with(".end")) {
-        if !names.contains(&format!("{log}.end.json")) {
-            eprintln!(
-                "peerscope: {} holds an unfinished replay; what follows is a part of it. Run the \
-                 same replay again to complete it",
-                root.folder().display()
-            );
-        }
+/// [`LakeError::Missing`] for a place that is no lake; what its store says.
+pub(super) fn look_at(root: &LakeRoot) -> Result<(), LakeError> {
+    if !unfinished_replays(&Store::read_at(root)?)?.is_empty() {
+        eprintln!(
+            "peerscope: {root} holds an unfinished replay; what follows is a part of it. Run the \
+             same replay again to complete it"
+        );
     }
     Ok(())
 }

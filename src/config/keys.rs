@@ -1,19 +1,14 @@
 //! The reference page of the configuration: `peerscope describe config`.
 
-use super::source_keys::{BMP_LISTENER, FOLDER, HTTP, HTTP_TOKEN, KAFKA, PROMETHEUS, RIS_LIVE};
+use super::lake;
+use super::source_keys::{
+    BMP_LISTENER, FOLDER, HTTP, HTTP_TOKEN, KAFKA, KAFKA_LOG, PROMETHEUS, RIS_LIVE,
+};
 
 /// One key: section, name, type, default, meaning.
 type Key = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 const KEYS: &[Key] = &[
-    ("[lake]", "url", "text", "`./lake`", "folder of the lake, or `file:///...`"),
-    (
-        "[lake]",
-        "commit_secs",
-        "number",
-        "`60`",
-        "a running service closes its files after this long; findings have a file of their own each second that has some",
-    ),
     (
         "[log]",
         "path",
@@ -28,7 +23,7 @@ const KEYS: &[Key] = &[
         "bytes_max",
         "number",
         "`68719476736`",
-        "bytes of the whole log at most; at the bound the service stops with a word, nothing is lost in silence",
+        "bytes of the whole log at most; at the bound the sources wait until segments are released behind snapshots",
     ),
     (
         "[log]",
@@ -137,38 +132,66 @@ const KEYS: &[Key] = &[
     (
         "[reference]",
         "as_relationships",
-        "file",
+        "file or folder",
         "none",
-        "CAIDA serial-1 or serial-2, compressed or not; paths are relative to the configuration",
+        "CAIDA serial-1 or serial-2, compressed or not; paths are relative to the configuration. A folder: of the files with a date in their name the newest that is not later than the event time; so for all but `geoip`",
     ),
     (
         "[reference]",
         "organisations",
-        "file",
+        "file or folder",
         "none",
         "CSV `asn,organisation`, or RIR rows `registry,organisation,asn`",
     ),
     (
         "[reference]",
         "vrps",
-        "file",
+        "file or folder",
         "none",
         "VRPs: JSON of Routinator or rpki-client, or CSV (RFC 6811)",
     ),
-    ("[reference]", "aspas", "file", "none", "ASPAs: JSON of Routinator or rpki-client"),
+    ("[reference]", "aspas", "file or folder", "none", "ASPAs: JSON of Routinator or rpki-client"),
     (
         "[reference]",
         "geoip",
-        "file",
+        "file or folder",
         "none",
-        "MMDB of type City, Country or ASN, or a folder of `.mmdb` files, one of each",
+        "MMDB of type City, Country or ASN, or a folder of `.mmdb` files; of several of a type the newest by their own date",
     ),
     (
         "[reference]",
         "edges",
-        "file",
+        "file or folder",
         "none",
         "edge catalogue: CSV `edge_id,metro,latitude,longitude,communities,next_hops`, lists parted by `;`",
+    ),
+    (
+        "[reference]",
+        "rtr",
+        "host:port",
+        "none",
+        "a cache that tells VRPs to a running service (RTR, RFC 8210 and 6810), over plain TCP; instead of `vrps`",
+    ),
+    (
+        "[reference]",
+        "rtr_refresh_secs",
+        "number",
+        "as the cache says, else `3600`",
+        "seconds between two questions to it; when it notifies us it is asked at once",
+    ),
+    (
+        "[reference]",
+        "rtr_retry_secs",
+        "number",
+        "as the cache says, else `600`",
+        "seconds after which it is dialled again",
+    ),
+    (
+        "[reference]",
+        "rtr_expire_secs",
+        "number",
+        "as the cache says, else `7200`",
+        "seconds without an answer after which its VRPs count no more",
     ),
     (
         "[source.NAME]",
@@ -279,6 +302,9 @@ pub fn markdown() -> String {
     for (section, key, kind, default, meaning) in KEYS {
         page.push_str(&format!("| `{section}` | `{key}` | {kind} | {default} | {meaning} |\n"));
     }
+    page.push_str("\n## The lake\n\nHow to run one: [the guide](../guide/lake.md).\n");
+    section(&mut page, "### `[lake]`", lake::KEYS);
+    section(&mut page, "### `[lake.retention]`", lake::RETENTION_KEYS);
     page.push_str(
         "\n## Live sources\n\nA `[source.NAME]` with `kind` is read by `peerscope run` \
          ([guide](../guide/live.md)); paths are relative to the configuration.\n",
@@ -293,6 +319,12 @@ pub fn markdown() -> String {
     for (kind, rows) in kinds {
         section(&mut page, &format!("### `kind = \"{kind}\"`"), rows);
     }
+    page.push_str(
+        "\n## The log over Kafka\n\nWith `brokers`, the log is in Kafka instead of on local disk, and the \
+         roles of `run` are processes of their own ([guide](../guide/kafka.md)); `path`, `partitions`, \
+         `segment_bytes` and `bytes_max` of `[log]` are of the log on local disk only.\n",
+    );
+    section(&mut page, "### `[kafka]`", KAFKA_LOG);
     page.push_str(
         "\n## The HTTP listener\n\nSamples in, metrics out ([guide](../guide/rtt.md)); off unless \
          `listen` is set.\n",

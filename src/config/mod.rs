@@ -6,6 +6,7 @@
 
 mod error;
 mod keys;
+mod lake;
 mod source;
 mod source_keys;
 
@@ -17,7 +18,9 @@ use analytics::detect::DetectOptions;
 use analytics::lake::identity::sha256_hex;
 use analytics::latency::window::LatencyOptions;
 use ingest::decode::mapping::Mapping;
+use ingest::log::kafka::config::KafkaLogConfig;
 use ingest::session::interest::Keep;
+use ingest::source::rtr::RtrOptions;
 use schemas::connection::{Connection, WatchedAs};
 use schemas::registry::Registry;
 use serde::Deserialize;
@@ -26,6 +29,7 @@ use serde::de::IgnoredAny;
 use crate::http::config::HttpConfig;
 pub use error::ConfigError;
 pub use keys::markdown;
+pub use lake::LakeConfig;
 pub use source::{FileSource, Source};
 
 /// Where a configuration is looked for when none is named.
@@ -33,22 +37,6 @@ pub const DEFAULT_FILE: &str = "peerscope.toml";
 
 /// The lake when none is named.
 pub const DEFAULT_LAKE: &str = "./lake";
-
-/// `[lake]`: where rows go.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LakeConfig {
-    /// Folder of the lake, or `file:///...`.
-    pub url: String,
-    /// A running service closes its files after this long.
-    pub commit_secs: u32,
-}
-
-impl Default for LakeConfig {
-    fn default() -> Self {
-        Self { url: DEFAULT_LAKE.to_owned(), commit_secs: 60 }
-    }
-}
 
 /// The embedded log when none is named.
 pub const DEFAULT_LOG: &str = "./peerscope-log";
@@ -92,8 +80,8 @@ impl LogConfig {
     fn check(&self) -> Result<(), &'static str> {
         if !(1..=1_024).contains(&self.partitions) {
             Err("partitions is between 1 and 1024")
-        } else if self.segment_bytes < 1 << 20 {
-            Err("segment_bytes is at least 1048576")
+        } else if self.segment_bytes < 1 << 16 {
+            Err("segment_bytes is at least 65536")
         } else if self.bytes_max < self.segment_bytes {
             Err("bytes_max is at least segment_bytes")
         } else {
@@ -121,6 +109,50 @@ pub struct ReferenceConfig {
     pub geoip: Option<PathBuf>,
     /// Edge catalogue.
     pub edges: Option<PathBuf>,
+    /// Host and port of a cache that tells VRPs to a running service (RTR, RFC 8210).
+    pub rtr: Option<String>,
+    /// Seconds between two questions to it; absent: as it says.
+    pub rtr_refresh_secs: Option<u32>,
+    /// Seconds after which it is dialled again; absent: as it says.
+    pub rtr_retry_secs: Option<u32>,
+    /// Seconds without an answer after which its VRPs count no more; absent: as it says.
+    pub rtr_expire_secs: Option<u32>,
+}
+
+impl ReferenceConfig {
+    /// What is wrong with the values, if anything.
+    fn check(&self) -> Result<(), String> {
+        let secs = [self.rtr_refresh_secs, self.rtr_retry_secs, self.rtr_expire_secs];
+        match &self.rtr {
+            Some(_) if self.vrps.is_some() => {
+                Err("vrps and rtr both name VRPs; keep one of them".to_owned())
+            }
+            Some(rtr)
+                if rtr.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) =>
+            {
+                Err(format!("rtr = {rtr:?} names no port, such as \"127.0.0.1:8282\""))
+            }
+            Some(_) if secs.contains(&Some(0)) => {
+                Err("rtr_refresh_secs, rtr_retry_secs and rtr_expire_secs are at least 1"
+                    .to_owned())
+            }
+            None if secs.iter().any(Option::is_some) => {
+                Err("rtr_refresh_secs, rtr_retry_secs and rtr_expire_secs need rtr".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a client of the cache is to do, if there is one.
+    #[must_use]
+    pub fn rtr_options(&self) -> Option<RtrOptions> {
+        Some(RtrOptions {
+            address: self.rtr.clone()?,
+            refresh_secs: self.rtr_refresh_secs,
+            retry_secs: self.rtr_retry_secs,
+            expire_secs: self.rtr_expire_secs,
+        })
+    }
 }
 
 /// The file as it is written.
@@ -129,6 +161,7 @@ pub struct ReferenceConfig {
 struct File {
     lake: LakeConfig,
     log: LogConfig,
+    kafka: KafkaLogConfig,
     connection: Vec<Connection>,
     asn: Vec<WatchedAs>,
     reference: ReferenceConfig,
@@ -146,6 +179,8 @@ pub struct Config {
     pub lake: LakeConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[kafka]`, with paths made absolute or relative to the working folder
+    pub kafka: KafkaLogConfig,
     /// `[[connection]]` and `[[asn]]`
     pub registry: Arc<Registry>,
     /// `[reference]`, with paths made absolute or relative to the working folder
@@ -188,17 +223,32 @@ impl Config {
             let at = text.find("[log]").unwrap_or(0);
             ConfigError::wrong(text, path, at, problem.to_owned())
         })?;
+        let mut kafka = file.kafka;
+        kafka.check().and_then(|()| names_fit(&kafka, &sources)).map_err(|problem| {
+            let at = text.find("[kafka]").unwrap_or(0);
+            ConfigError::wrong(text, path, at, problem)
+        })?;
+        let mut lake = file.lake;
+        lake.check().map_err(|problem| {
+            let at = text.find("[lake]").unwrap_or(0);
+            ConfigError::wrong(text, path, at, problem)
+        })?;
         let mut http = file.http;
         http.check().and_then(|()| is_free(&http, &sources)).map_err(|problem| {
             let at = text.find("[http]").or_else(|| text.find("[[http.token]]")).unwrap_or(0);
             ConfigError::wrong(text, path, at, problem)
         })?;
+        file.reference.check().map_err(|problem| {
+            let at = text.find("rtr").unwrap_or(0);
+            ConfigError::wrong(text, path, at, problem)
+        })?;
         let registry = Registry::new(1, file.connection, file.asn)
             .map_err(|error| ConfigError::registry(text, path, &error))?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        for path in http.paths_mut() {
+        for path in http.paths_mut().into_iter().chain(kafka.paths_mut()) {
             *path = folder.join(&*path);
         }
+        lake.credentials_file = lake.credentials_file.map(|path| folder.join(path));
         let beside = |path: Option<PathBuf>| path.map(|path| folder.join(path));
         let reference = ReferenceConfig {
             as_relationships: beside(file.reference.as_relationships),
@@ -207,10 +257,12 @@ impl Config {
             organisations: beside(file.reference.organisations),
             geoip: beside(file.reference.geoip),
             edges: beside(file.reference.edges),
+            ..file.reference
         };
         Ok(Self {
-            lake: file.lake,
+            lake,
             log: file.log,
+            kafka,
             registry: Arc::new(registry),
             reference,
             sources,
@@ -233,6 +285,40 @@ impl Config {
             "detect": &self.detect,
         });
         sha256_hex(settings.to_string().as_bytes())
+    }
+
+    /// Sections that differ and cannot change while a service runs.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let rtr = |config: &Self| config.reference.rtr_options();
+        let differs = [
+            ("[lake]", format!("{:?}", self.lake) != format!("{:?}", other.lake)),
+            ("[log]", format!("{:?}", self.log) != format!("{:?}", other.log)),
+            ("[source.*]", format!("{:?}", self.sources) != format!("{:?}", other.sources)),
+            ("[http]", format!("{:?}", self.http) != format!("{:?}", other.http)),
+            ("[reference] rtr", rtr(self) != rtr(other)),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    }
+
+    /// Another configuration, as far as it may change while a service runs.
+    pub(crate) fn reloaded(&self, found: Self) -> Self {
+        let ReferenceConfig { rtr, rtr_refresh_secs, rtr_retry_secs, rtr_expire_secs, .. } =
+            self.reference.clone();
+        let reference = ReferenceConfig {
+            rtr,
+            rtr_refresh_secs,
+            rtr_retry_secs,
+            rtr_expire_secs,
+            ..found.reference
+        };
+        Self {
+            lake: self.lake.clone(),
+            log: self.log.clone(),
+            sources: self.sources.clone(),
+            http: self.http.clone(),
+            reference,
+            ..found
+        }
     }
 
     /// How samples of another form are read out of a file of that name, if a `[source.*]` says so.
@@ -259,6 +345,17 @@ fn is_free(http: &HttpConfig, sources: &BTreeMap<String, Source>) -> Result<(), 
         Err(format!("[source.{HTTP_INPUT}] has the name of this listener's input; rename it"))
     } else {
         Ok(())
+    }
+}
+
+/// Whether names of sources can stand in the log over Kafka: `@` parts a listener from its process.
+fn names_fit(kafka: &KafkaLogConfig, sources: &BTreeMap<String, Source>) -> Result<(), String> {
+    let is_taken = |name: &&String| name.contains(['@', '\n', '\t']) || **name == "input";
+    match sources.keys().find(|name| kafka.is_on() && is_taken(name)) {
+        Some(name) => {
+            Err(format!("[source.{name:?}]: over Kafka no source is called so; rename it"))
+        }
+        None => Ok(()),
     }
 }
 

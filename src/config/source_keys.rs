@@ -43,6 +43,8 @@ sasl_mechanism | text | none | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`
 username | text | none | SASL user; `$ConnectionString` for Azure Event Hubs
 password_file | file | none | SASL password; a line end at its end does not count
 ssl_ca | file | the system's | roots of the brokers' certificates, PEM
+ssl_certificate | file | none | our certificate, PEM, for brokers that ask for one
+ssl_key | file | none | its key, PEM
 settings | table of text | none | other settings of librdkafka by their names; those that would lose messages or hold a secret are refused
 collector | text | by the topic | collector that rows name; absent: COLLECTOR of `routeviews.COLLECTOR.PEER_ASN.bmp_raw`, else NAME
 collector_asn | number | none | the collector's own AS, removed where a path begins with it (RouteViews: 6447)
@@ -77,6 +79,36 @@ ca | file | the system's | roots of the servers' certificates, PEM
 token_file | file | none | bearer token for the pages
 "#;
 
+/// Keys of `[kafka]`.
+pub(super) const KAFKA_LOG: &str = r#"
+brokers | list of text | none | brokers to ask first, `host:port`; without them the log is on local disk
+security_protocol | `plaintext`, `ssl`, `sasl_plaintext`, `sasl_ssl` | `plaintext` | how the brokers are spoken to
+sasl_mechanism | text | none | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`
+username | text | none | SASL user; `$ConnectionString` for Azure Event Hubs
+password_file | file | none | SASL password; a line end at its end does not count
+ssl_ca | file | the system's | roots of the brokers' certificates, PEM
+ssl_certificate | file | none | our certificate, PEM, for brokers that ask for one
+ssl_key | file | none | its key, PEM
+settings | table of text | none | other settings of librdkafka by their names; those that would lose messages or hold a secret are refused
+events_topic | text | `peerscope.events.v1` | what was ingested
+summaries_topic | text | `peerscope.summaries.v1` | what the partitions tell `correlate`
+sources_topic | text | `peerscope.sources.v1` | where each input is; compacted
+control_topic | text | `peerscope.control.v1` | versions of the registry; compacted
+prefix | text | `peerscope` | first word of consumer groups and transactional ids
+instance | text | `HOSTNAME`, else the host's name | name of this process among those of its role, stable over restarts; `--instance` goes before it
+partitions | number | 12 | partitions of the events topic where it is made; fixed from then on
+source_partitions | number | 12 | partitions of the sources topic where it is made: so many processes ingest at most
+replicas | number | as the brokers have it | replicas of topics that are made
+retention_hours | number | 168 | how long the brokers keep events and summaries, in topics that are made
+linger_ms | number | 50 | what comes within this time goes into one transaction
+message_bytes_max | number | 1000000 | longest message; batches are cut below it
+session_timeout_secs | number | 45 | without a sign of life for this long a process has lost its partitions
+transaction_timeout_secs | number | 60 | a transaction that is open for this long is ended by the brokers
+queued_kbytes_max | number | 65536 | kilobytes that wait in a client at most, over all partitions
+waiting_bytes_max | number | 8388608 | bytes of a partition that wait for its fold at most
+stall_secs | number | 60 | a partition of which nothing comes for this long, though there is something, is asked for anew
+"#;
+
 /// Keys of `[http]`, then of `[[http.token]]`.
 pub(super) const HTTP: &str = r#"
 listen | address | none | where clients dial in; absent: there is no listener. On loopback anybody may speak to it; open to other machines it needs tokens and TLS
@@ -92,12 +124,16 @@ header_timeout_secs | number | 10 | a head that is not whole after this time end
 request_timeout_secs | number | 20 | a request that is not answered after this time is given up with 503
 session_secs_max | number | 3600 | how long one session may be used
 metric_connections_max | number | 1000 | connections of which `/metrics` tells round trips
+queries_max | number | 4 | queries of `/v1/sql` answered at once; one more is answered with 503
+query_rows_max | number | 1000000 | rows of an answer; one with more breaks off
+query_secs_max | number | 60 | how long a query may take, with its answer
+query_memory_bytes_max | number | 536870912 | memory of one query; what needs more spills to the temporary folder
 token | list of tables | none | who may speak to it: `[[http.token]]`
 "#;
 
 pub(super) const HTTP_TOKEN: &str = r#"
 name | text | required | what the log calls it
 sha256 | text | required | SHA-256 of the token, hexadecimal; `peerscope http token` makes both
-tenant | text | all | samples on connections of this tenant only, and round trips of these in `/metrics`
-scopes | list of `rtt`, `metrics` | `["rtt"]` | what it may do: bring samples, read metrics
+tenant | text | all | samples on connections of this tenant only, round trips of these in `/metrics`, rows of these in `/v1/sql`
+scopes | list of `rtt`, `metrics`, `sql` | `["rtt"]` | what it may do: bring samples, read metrics, ask the lake
 "#;

@@ -39,6 +39,14 @@ pub struct HttpConfig {
     pub session_secs_max: u32,
     /// Connections of which `/metrics` tells round trips.
     pub metric_connections_max: u32,
+    /// Queries answered at once; one more is put off.
+    pub queries_max: u16,
+    /// Rows of an answer.
+    pub query_rows_max: u64,
+    /// How long a query may take, with its answer.
+    pub query_secs_max: u32,
+    /// Memory of a query; what needs more spills to the temporary folder.
+    pub query_memory_bytes_max: u64,
 }
 
 /// `[[http.token]]`: one who may speak to the listener.
@@ -58,13 +66,27 @@ pub struct HttpToken {
 }
 
 /// What a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Bring samples.
     Rtt,
     /// Read metrics.
     Metrics,
+    /// Ask the lake.
+    Sql,
+}
+
+impl Scope {
+    /// Its word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rtt => "rtt",
+            Self::Metrics => "metrics",
+            Self::Sql => "sql",
+        }
+    }
 }
 
 fn rtt_only() -> BTreeSet<Scope> {
@@ -91,6 +113,10 @@ impl Default for HttpConfig {
             request_timeout_secs: 20,
             session_secs_max: 3600,
             metric_connections_max: 1_000,
+            queries_max: 4,
+            query_rows_max: 1_000_000,
+            query_secs_max: 60,
+            query_memory_bytes_max: 512 << 20,
         }
     }
 }
@@ -110,6 +136,9 @@ impl HttpConfig {
             ("header_timeout_secs", self.header_timeout_secs > 0, "at least 1"),
             ("request_timeout_secs", self.request_timeout_secs > 0, "at least 1"),
             ("session_secs_max", self.session_secs_max > 0, "at least 1"),
+            ("queries_max", self.queries_max > 0, "at least 1"),
+            ("query_secs_max", self.query_secs_max > 0, "at least 1"),
+            ("query_memory_bytes_max", self.query_memory_bytes_max >= 1 << 20, "at least 1048576"),
         ];
         if let Some((key, _, bound)) = limits.iter().find(|(_, holds, _)| !holds) {
             return Err(format!("{key} is {bound}"));

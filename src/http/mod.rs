@@ -1,12 +1,13 @@
-//! The HTTP listener: samples in, metrics and health out.
+//! The HTTP listener: samples in, rows, metrics and health out.
 //!
-//! [`config`] holds the keys, [`tokens`] who may speak, [`rtt`] what becomes of a body of samples,
+//! [`config`] holds the keys, [`tokens`] who may speak, [`rtt`] what becomes of a body of samples, [`sql`] of a query,
 //! [`mod@answer`] what is answered; what `/metrics` shows is [`crate::metrics`]' business. Everything is
 //! bounded: sessions, the time of a head, of a request and of a session, bodies and their bytes.
 
 mod answer;
 pub mod config;
 mod rtt;
+mod sql;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use analytics::lake::LakeRoot;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -23,7 +25,7 @@ use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use ingest::samples::Owners;
+use ingest::samples::OwnersNow;
 use ingest::source::counter::{Counter, Seldom};
 use ingest::source::live::{Outbox, Stop, stopped};
 use ingest::source::tls::TlsError;
@@ -36,6 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::metrics::Metrics;
 use answer::{Problem, answer};
 use config::{HttpConfig, Scope};
+use sql::Queries;
 use tokens::Tokens;
 
 /// How long `accept` rests after the system refused.
@@ -99,8 +102,10 @@ impl HttpCounts {
 struct Shared {
     config: HttpConfig,
     tokens: Tokens,
-    owners: Arc<Owners>,
-    outbox: Outbox,
+    /// The way to the intake, and who counts samples; none in a process that does not ingest.
+    intake: Option<(Outbox, OwnersNow)>,
+    /// The lake; none in a process that answers no queries.
+    queries: Option<Queries>,
     bodies: Semaphore,
     counts: Arc<HttpCounts>,
     metrics: Arc<Metrics>,
@@ -138,9 +143,9 @@ impl HttpListener {
     /// Serves requests until the service stops.
     pub async fn run(
         self,
-        outbox: Outbox,
+        intake: Option<(Outbox, OwnersNow)>,
+        lake: Option<LakeRoot>,
         mut stop: Stop,
-        owners: Arc<Owners>,
         metrics: Arc<Metrics>,
     ) {
         let Self { listener, tls, config, .. } = self;
@@ -155,8 +160,8 @@ impl HttpListener {
         let shared = Arc::new(Shared {
             tokens: Tokens::new(&config),
             bodies: Semaphore::new(config.bodies_max.into()),
-            owners,
-            outbox,
+            intake,
+            queries: lake.map(|root| Queries::new(root, &config)),
             counts: Arc::clone(&counts),
             metrics,
             config: config.clone(),
@@ -208,6 +213,7 @@ fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(rtt::PATH, post(rtt::post))
         .route(rtt::WRITE_PATH, post(rtt::write))
+        .route(sql::PATH, post(sql::post))
         .route("/metrics", get(show_metrics))
         .route("/healthz", get(is_alive))
         .route("/readyz", get(is_ready))
@@ -218,7 +224,7 @@ fn router(shared: Arc<Shared>) -> Router {
             shared.counts.request("other", StatusCode::NOT_FOUND);
             Problem::new(
                 StatusCode::NOT_FOUND,
-                "there are /v1/rtt, /v1/prometheus/write, /metrics, /healthz and /readyz",
+                "there are /v1/rtt, /v1/prometheus/write, /v1/sql, /metrics, /healthz and /readyz",
             )
         })
         .with_state(shared)
@@ -243,9 +249,10 @@ async fn is_alive() -> Response {
     answer(StatusCode::OK, "text/plain", "ok\n".to_owned())
 }
 
-/// The intake appends to its log.
+/// The intake appends to its log; a process that only answers queries has none.
 async fn is_ready(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.metrics.stalled_secs() {
+    let only_answers = shared.intake.is_none() && shared.queries.is_some();
+    match shared.metrics.stalled_secs().filter(|_| !only_answers) {
         None => answer(StatusCode::OK, "text/plain", "ready\n".to_owned()),
         Some(_) => {
             Problem::busy("the log was not written lately: is its disk full?").into_response()

@@ -14,8 +14,8 @@ use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTEN
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
-use ingest::samples::SampleSet;
-use ingest::source::live::Word;
+use ingest::samples::{Owners, SampleSet};
+use ingest::source::live::{Outbox, Word};
 use ingest::source::remote_write;
 use ingest::source::rtt_body::{self, BodyFormat, Encoding};
 use schemas::batch::Account;
@@ -70,6 +70,10 @@ async fn take(
 ) -> Result<Taken, Problem> {
     let (parts, body) = request.into_parts();
     let grant = admit(shared, &parts.headers, Scope::Rtt)?;
+    let Some((outbox, owners)) = &shared.intake else {
+        let detail = "this process does not ingest; ask one with --role ingest";
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    };
     let form = if path == WRITE_PATH {
         Form::RemoteWrite
     } else {
@@ -87,9 +91,10 @@ async fn take(
     let body = whole(body, bytes_max, shared).await?;
     shared.counts.body_bytes.add(body.len() as u64);
     let is_tenant = grant.tenant.is_some();
-    let samples = matched(shared, body, (form, bytes_max), grant).await?;
+    let owners = Arc::clone(&owners.borrow());
+    let samples = matched(owners, body, (form, bytes_max), grant).await?;
     let refusals = samples.refusals.clone();
-    let account = confirmed(shared, samples).await?;
+    let account = confirmed(outbox, samples).await?;
     Ok((account, refusals, is_tenant))
 }
 
@@ -108,7 +113,11 @@ fn text(headers: &HeaderMap, name: HeaderName) -> &str {
 }
 
 /// The whole body, as it was sent. A client that stalls is given up with an answer.
-async fn whole(body: Body, bytes_max: usize, shared: &Shared) -> Result<Vec<u8>, Problem> {
+pub(super) async fn whole(
+    body: Body,
+    bytes_max: usize,
+    shared: &Shared,
+) -> Result<Vec<u8>, Problem> {
     let patience = Duration::from_secs(shared.config.header_timeout_secs.into());
     let mut pieces = body.into_data_stream();
     let mut whole = Vec::new();
@@ -132,12 +141,11 @@ async fn whole(body: Body, bytes_max: usize, shared: &Shared) -> Result<Vec<u8>,
 
 /// Unpacks, reads and matches a body, beside the threads that serve others.
 async fn matched(
-    shared: &Arc<Shared>,
+    owners: Arc<Owners>,
     body: Vec<u8>,
     (form, bytes_max): (Form, usize),
     grant: Grant,
 ) -> Result<SampleSet, Problem> {
-    let owners = Arc::clone(&shared.owners);
     let reading = tokio::task::spawn_blocking(move || {
         let tenant = grant.tenant.as_deref();
         match form {
@@ -153,13 +161,13 @@ async fn matched(
 }
 
 /// Hands the samples to the intake and waits until they are durable.
-async fn confirmed(shared: &Shared, samples: SampleSet) -> Result<Account, Problem> {
+async fn confirmed(outbox: &Outbox, samples: SampleSet) -> Result<Account, Problem> {
     if samples.account.read == 0 {
         return Ok(samples.account);
     }
     let (answer, confirmation) = oneshot::channel();
     let word = Word::Samples { samples: Box::new(samples), answer: Some(answer) };
     let stops = |_| Problem::busy("the service stops");
-    shared.outbox.tell(0, word).await.map_err(stops)?;
+    outbox.tell(0, word).await.map_err(stops)?;
     confirmation.await.map_err(|_| Problem::busy("not confirmed, send it again"))
 }

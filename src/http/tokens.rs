@@ -77,7 +77,7 @@ impl Tokens {
 
     fn known(&self, authorization: Option<&[u8]>) -> Result<Grant, Problem> {
         if self.grants.is_empty() {
-            let scopes = BTreeSet::from([Scope::Rtt, Scope::Metrics]);
+            let scopes = BTreeSet::from([Scope::Rtt, Scope::Metrics, Scope::Sql]);
             return Ok(Grant { name: "anybody".to_owned(), tenant: None, scopes, index: 0 });
         }
         let Some(header) = authorization else { return Err(Problem::unauthorized()) };

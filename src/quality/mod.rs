@@ -102,16 +102,17 @@ pub fn fold(
     facts: &Facts,
     detect: &DetectOptions,
 ) -> Result<Vec<Transition>, QualityError> {
-    let mut reference = Reference {
-        relationships: AsRelationships::read(facts.relationships.as_bytes())?,
-        organisations: Organisations::read(facts.organisations.as_bytes())?,
-        vrps: Vrps::read(facts.vrps.as_bytes())?,
-        aspas: Aspas::default(),
+    let mut aspas = Aspas::default();
+    for (customer, providers) in &facts.aspas {
+        aspas.insert(*customer, providers.iter().copied());
+    }
+    let reference = Reference {
+        relationships: AsRelationships::read(facts.relationships.as_bytes())?.into(),
+        organisations: Organisations::read(facts.organisations.as_bytes())?.into(),
+        vrps: Vrps::read(facts.vrps.as_bytes())?.into(),
+        aspas: aspas.into(),
         ..Reference::default()
     };
-    for (customer, providers) in &facts.aspas {
-        reference.aspas.insert(*customer, providers.iter().copied());
-    }
     let registry = Registry::new(1, facts.connections.clone(), facts.watched.clone())?;
     let registry = Arc::new(registry);
     let options = FoldOptions { detect: detect.clone(), ..FoldOptions::default() };

@@ -1,30 +1,41 @@
-//! The live sources of the configuration, started.
+//! The live sources of the configuration: declared once, started and stopped by name.
+//!
+//! In one process all of them are started where the log ends. Over Kafka a listener belongs to its
+//! process, whose name its input bears; a topic is read by every process that ingests, each its part;
+//! any other source runs where its share is.
 
-use std::collections::BTreeMap;
+mod launch;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ingest::live::{FileOptions, Format, InputSettings, positions_of};
-use ingest::log::embedded::Recovered;
-use ingest::samples::Owners;
+use analytics::lake::LakeRoot;
+use ingest::live::{FileOptions, Format, InputSettings};
+use ingest::log::kafka::publisher::AT;
+use ingest::samples::OwnersNow;
 use ingest::session::BmpOptions;
 use ingest::session::bmp::RoutingDomains;
-use ingest::source::bmp_listener::{BmpListenerError, BmpSource, VrfRule};
-use ingest::source::counter::Counter;
-use ingest::source::folder::FolderSource;
-use ingest::source::kafka::{KafkaFormat, KafkaSource, KafkaSourceError};
-use ingest::source::live::{Arrival, Outbox, Stop};
-use ingest::source::prometheus::{PrometheusError, PrometheusSource};
-use ingest::source::ris_live::{RisLiveError, RisLiveSource};
-use schemas::bgp::{Asn, Prefix};
-use schemas::connection::PUBLIC_ROUTING_DOMAIN;
+use ingest::source::bmp_listener::{BmpListenerError, VrfRule};
+use ingest::source::folder::FileBook;
+use ingest::source::kafka::{KafkaFormat, KafkaSourceError, KafkaTopics, Parted};
+use ingest::source::live::{Arrival, Outbox};
+use ingest::source::prometheus::PrometheusError;
+use ingest::source::ris_live::RisLiveError;
+use schemas::bgp::Asn;
+use schemas::log::Position;
 use schemas::tables::Text;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::{RunError, on_thread};
+use super::RunError;
 use crate::config::{Config, HTTP_INPUT, Source};
 use crate::http::HttpListener;
-use crate::metrics::{FeedCounts, LatencyGauges, Metrics};
+use crate::metrics::{FeedCounts, Metrics};
+pub(super) use launch::by_partition;
+
+/// Streams of one start of a source are numbered this far from those of the one before.
+const STREAMS: u64 = 1 << 40;
 
 /// Why a source cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -38,20 +49,58 @@ pub enum SourceError {
     /// Pages of exporters.
     #[error(transparent)]
     Prometheus(#[from] PrometheusError),
-    /// RIS Live.
+    /// RIPE's websocket.
     #[error(transparent)]
     RisLive(#[from] RisLiveError),
 }
 
-/// Sources that run.
+/// Whose a source is, where several processes ingest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belongs {
+    /// To its process.
+    Process,
+    /// To every process, each its partitions.
+    Parted,
+    /// To whoever has its share.
+    Share,
+}
+
+/// Sources that may run, and those that do.
 pub(super) struct Sources {
-    /// Their inputs, by number.
+    /// Their inputs, by number; taken by the intake.
     pub(super) inputs: Vec<InputSettings>,
     /// Names with the addresses they listen on.
     pub(super) listening: Vec<(String, String)>,
-    feeds: Vec<(String, FeedCounts)>,
+    config: Config,
+    registered: OwnersNow,
+    arrivals: mpsc::Sender<Arrival>,
+    runtime: Handle,
+    declared: BTreeMap<String, Declared>,
+    running: BTreeMap<String, Running>,
     tasks: JoinSet<()>,
-    threads: Vec<oneshot::Receiver<()>>,
+}
+
+/// One source, to be started.
+struct Declared {
+    source: Source,
+    /// Number of its input among the arrivals.
+    number: u32,
+    /// Name of its input.
+    input: Text,
+    feed: FeedCounts,
+    book: Arc<FileBook>,
+    starts: u64,
+}
+
+/// One source that was started.
+struct Running {
+    stop: watch::Sender<bool>,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Whether a source has ended.
+fn has_ended(running: &mut Running) -> bool {
+    matches!(running.ended.try_recv(), Err(oneshot::error::TryRecvError::Closed))
 }
 
 /// Whether a source is part of a running service.
@@ -59,198 +108,252 @@ pub(super) const fn is_live(source: &Source) -> bool {
     !matches!(source, Source::Files(_))
 }
 
+/// Whose a source is.
+pub(super) const fn belongs(source: &Source) -> Belongs {
+    match source {
+        Source::BmpListener(_) => Belongs::Process,
+        Source::Kafka(_) => Belongs::Parted,
+        Source::Files(_) | Source::Folder(_) | Source::Prometheus(_) | Source::RisLive(_) => {
+            Belongs::Share
+        }
+    }
+}
+
 impl Sources {
-    /// Starts every live source of the configuration where the log ends.
-    pub(super) fn start(
+    /// Every live source of the configuration. `instance` names this process among others that ingest,
+    /// if there are any.
+    pub(super) fn declare(
         config: &Config,
-        recovered: &Recovered,
+        instance: Option<&str>,
+        registered: &OwnersNow,
         arrivals: &mpsc::Sender<Arrival>,
-        stop: &Stop,
-    ) -> Result<Self, RunError> {
+    ) -> Self {
         let mut sources = Self {
             inputs: Vec::new(),
             listening: Vec::new(),
-            feeds: Vec::new(),
+            config: config.clone(),
+            registered: registered.clone(),
+            arrivals: arrivals.clone(),
+            runtime: Handle::current(),
+            declared: BTreeMap::new(),
+            running: BTreeMap::new(),
             tasks: JoinSet::new(),
-            threads: Vec::new(),
         };
-        for (name, source) in &config.sources {
-            if !is_live(source) {
-                continue;
-            }
+        for (name, source) in config.sources.iter().filter(|(_, source)| is_live(source)) {
+            let own = instance.filter(|_| belongs(source) == Belongs::Process);
             let number = u32::try_from(sources.inputs.len()).unwrap_or(u32::MAX);
-            let outbox = Outbox::new(number, arrivals.clone());
-            let failed = |error| RunError::Source { name: name.clone(), error };
-            let start = Start { name, config, recovered, outbox, stop: stop.clone() };
-            match source {
-                Source::Files(_) => continue,
-                Source::BmpListener(_) => sources.bmp_listener(source, start).map_err(failed)?,
-                Source::Folder(_) => sources.folder(source, start)?,
-                Source::Kafka(_) => sources.kafka(source, start, failed)?,
-                Source::Prometheus(_) => sources.prometheus(source, start).map_err(failed)?,
-                Source::RisLive(_) => sources.ris_live(source, start).map_err(failed)?,
-            }
+            let (settings, feed) = input_of(name, source, own, config);
+            let book = settings.book.clone().unwrap_or_default();
+            let input = Text::clone(&settings.name);
+            sources.inputs.push(settings);
+            let source = source.clone();
+            let declared = Declared { source, number, input, feed, book, starts: 0 };
+            sources.declared.insert(name.clone(), declared);
         }
-        Ok(sources)
+        sources
+    }
+
+    /// Starts every source where the log ends.
+    pub(super) fn start_all(
+        &mut self,
+        positions: &BTreeMap<Text, Position>,
+    ) -> Result<(), RunError> {
+        let names: Vec<String> = self.declared.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.start(name, positions, None))
+    }
+
+    /// Names of sources that belong so.
+    pub(super) fn that(&self, whose: Belongs) -> BTreeSet<String> {
+        let named = self.declared.iter().filter(|(_, declared)| belongs(&declared.source) == whose);
+        named.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Starts one source.
+    pub(super) fn start(
+        &mut self,
+        name: &str,
+        positions: &BTreeMap<Text, Position>,
+        parted: Option<Parted>,
+    ) -> Result<(), RunError> {
+        let Some(declared) = self.declared.get_mut(name) else { return Ok(()) };
+        let (stop, stopping) = watch::channel(false);
+        let (ending, ended) = oneshot::channel();
+        let start = launch::Start {
+            name,
+            registry: &self.config.registry,
+            registered: &self.registered,
+            declared,
+            positions,
+            parted,
+            outbox: Outbox::new(declared.number, self.arrivals.clone()),
+            first_stream: declared.starts * STREAMS,
+            stop: stopping,
+            ending,
+        };
+        let told = start.launch(&mut self.tasks, &self.runtime)?;
+        declared.starts += 1;
+        self.listening.extend(told.map(|told| (name.to_owned(), told)));
+        self.running.insert(name.to_owned(), Running { stop, ended });
+        Ok(())
     }
 
     /// Starts the HTTP listener, if there is to be one, behind all sources: it shows what they count.
     pub(super) fn listen(
         &mut self,
-        config: &Config,
-        (latency, heartbeat): (Arc<LatencyGauges>, Arc<Counter>),
-        arrivals: &mpsc::Sender<Arrival>,
-        stop: &Stop,
+        instance: Option<&str>,
+        lake: Option<&LakeRoot>,
+        metrics: Metrics,
     ) -> Result<(), RunError> {
-        let Some(address) = config.http.listen else { return Ok(()) };
-        let listener = HttpListener::bind(&config.http, address)?;
+        let Some(address) = self.config.http.listen else { return Ok(()) };
+        let listener = HttpListener::bind(&self.config.http, address)?;
         self.listening.push((HTTP_INPUT.to_owned(), listener.address().to_string()));
         let number = u32::try_from(self.inputs.len()).unwrap_or(u32::MAX);
-        self.inputs.push(input(HTTP_INPUT, None, Format::Samples));
+        let name = named(HTTP_INPUT, instance);
+        self.inputs.push(input(&name, None, Format::Samples, true));
         let counted = |input: &InputSettings| {
             (input.name.to_string(), input.format.as_str(), Arc::clone(&input.counts))
         };
+        let feeds = self.declared.iter().map(|(name, one)| (name.clone(), one.feed.clone()));
         let metrics = Arc::new(Metrics {
             inputs: self.inputs.iter().map(counted).collect(),
-            feeds: std::mem::take(&mut self.feeds),
-            latency,
-            heartbeat,
-            ..Metrics::default()
+            feeds: feeds.collect(),
+            ..metrics
         });
-        let outbox = Outbox::new(number, arrivals.clone());
-        let owners = Arc::new(Owners::new(Arc::clone(&config.registry)));
-        self.tasks.spawn(listener.run(outbox, stop.clone(), owners, metrics));
+        let outbox = Outbox::new(number, self.arrivals.clone());
+        let (owners, lake) = (self.registered.clone(), lake.cloned());
+        let (stop, stopping) = watch::channel(false);
+        let (ending, ended) = oneshot::channel();
+        let run = async move {
+            listener.run(Some((outbox, owners)), lake, stopping, metrics).await;
+            drop(ending);
+        };
+        self.tasks.spawn_on(run, &self.runtime);
+        self.running.insert(HTTP_INPUT.to_owned(), Running { stop, ended });
         Ok(())
+    }
+
+    /// Tells sources to stop; what is to be waited for.
+    pub(super) fn stop(&mut self, names: &BTreeSet<String>) -> Vec<oneshot::Receiver<()>> {
+        let running = names.iter().filter_map(|name| self.running.remove(name));
+        let stopped = running.filter_map(|mut running| {
+            // Whoever ended by itself does not listen, and is not to be waited for again.
+            let _ = running.stop.send(true);
+            (!has_ended(&mut running)).then_some(running.ended)
+        });
+        stopped.collect()
+    }
+
+    /// Tells all of them to stop.
+    pub(super) fn stop_all(&self) {
+        for running in self.running.values() {
+            let _ = running.stop.send(true);
+        }
     }
 
     /// Returns when all of them have ended.
     pub(super) async fn ended(&mut self) {
-        while self.tasks.join_next().await.is_some() {}
-        while let Some(thread) = self.threads.last_mut() {
-            let _ = thread.await;
-            self.threads.pop();
+        for running in self.running.values_mut() {
+            // An end is told by nobody being left to tell it.
+            let _ = (&mut running.ended).await;
         }
+        self.running.clear();
     }
 
-    fn bmp_listener(&mut self, source: &Source, start: Start<'_>) -> Result<(), SourceError> {
-        let Source::BmpListener(listener) = source else { return Ok(()) };
-        let options = BmpOptions {
-            message_bytes_max: listener.message_bytes_max,
-            domains: domains(&listener.vrfs),
-            ..BmpOptions::default()
-        };
-        self.inputs.push(start.input(listener.collector.as_deref(), Format::Bmp(options)));
-        let source = BmpSource::bind(listener.clone(), 0)?;
-        self.feeds.push((start.name.to_owned(), FeedCounts::Bmp(source.counts())));
-        self.listening.push((start.name.to_owned(), source.address().to_string()));
-        self.tasks.spawn(source.run(start.outbox, start.stop));
-        Ok(())
+    /// Whether every one was started and has ended.
+    pub(super) fn are_done(&mut self) -> bool {
+        let was_started = |declared: &Declared| declared.starts > 0;
+        self.declared.values().all(was_started) && self.running.values_mut().all(has_ended)
     }
 
-    fn ris_live(&mut self, source: &Source, start: Start<'_>) -> Result<(), SourceError> {
-        let Source::RisLive(ris) = source else { return Ok(()) };
-        self.inputs.push(start.input(ris.collector.as_deref(), Format::RisLive));
-        let registry = &start.config.registry;
-        let public = registry
-            .connections()
-            .iter()
-            .filter(|connection| connection.routing_domain == PUBLIC_ROUTING_DOMAIN);
-        let prefixes: Vec<Prefix> = public
-            .flat_map(|connection| connection.prefixes.iter().map(|registered| registered.prefix))
-            .collect();
-        let asns: Vec<Asn> = registry.watched().iter().map(|watched| watched.number).collect();
-        let source = RisLiveSource::new(ris.clone(), &prefixes, &asns, 0)?;
-        self.feeds.push((start.name.to_owned(), FeedCounts::RisLive(source.counts())));
-        self.listening.push((start.name.to_owned(), ris.url.clone()));
-        self.tasks.spawn(source.run(start.outbox, start.stop));
-        Ok(())
+    /// Tells all of them to stop, and starts none any more; what is to be waited for. Once the last one
+    /// has ended, so has what they tell.
+    pub(super) fn stop_for_good(&mut self) -> Vec<oneshot::Receiver<()>> {
+        self.close();
+        self.declared.clear();
+        let names = self.running.keys().cloned().collect();
+        self.stop(&names)
     }
 
-    fn prometheus(&mut self, source: &Source, start: Start<'_>) -> Result<(), SourceError> {
-        let Source::Prometheus(pages) = source else { return Ok(()) };
-        self.inputs.push(start.input(None, Format::Samples));
-        let owners = Arc::new(Owners::new(Arc::clone(&start.config.registry)));
-        let source = PrometheusSource::new(start.name, pages.clone(), owners)?;
-        self.feeds.push((start.name.to_owned(), FeedCounts::Prometheus(source.counts())));
-        let told = format!("{} pages every {} s", pages.urls.len(), pages.interval_secs);
-        self.listening.push((start.name.to_owned(), told));
-        self.tasks.spawn(source.run(start.outbox, start.stop));
-        Ok(())
+    /// Nobody will be started any more: once the last one has ended, so has what they tell.
+    pub(super) fn close(&mut self) {
+        let (nobody, _) = mpsc::channel(1);
+        self.arrivals = nobody;
     }
+}
 
-    fn folder(&mut self, source: &Source, start: Start<'_>) -> Result<(), RunError> {
-        let Source::Folder(folder) = source else { return Ok(()) };
-        let bmp = BmpOptions { domains: domains(&folder.vrfs), ..BmpOptions::default() };
-        let options = FileOptions { bmp, mapping: folder.fields.clone().map(Arc::new) };
-        let (_, files) = positions_of(&start.recovered.positions, start.name);
-        let source = FolderSource::new(folder.clone(), files, 0);
-        self.feeds.push((start.name.to_owned(), FeedCounts::Folder(source.counts())));
-        let rules = start.config.clone();
-        let mut input = start.input(folder.collector.as_deref(), Format::Files(options));
-        input.book = Some(source.book());
-        if folder.collector.is_none() {
-            input.collector_of =
-                Some(Arc::new(move |name| rules.collector_of(name).map(Text::from)));
+/// Name of an input that belongs to a process.
+fn named(name: &str, instance: Option<&str>) -> String {
+    instance.map_or_else(|| name.to_owned(), |instance| format!("{name}{AT}{instance}"))
+}
+
+/// The input of a source.
+fn input_of(
+    name: &str,
+    source: &Source,
+    instance: Option<&str>,
+    config: &Config,
+) -> (InputSettings, FeedCounts) {
+    let own = named(name, instance);
+    match source {
+        Source::BmpListener(listener) => {
+            let options = BmpOptions {
+                message_bytes_max: listener.message_bytes_max,
+                domains: domains(&listener.vrfs),
+                ..BmpOptions::default()
+            };
+            let collector = listener.collector.as_deref().map(|name| named(name, instance));
+            let input = input(&own, collector.as_deref(), Format::Bmp(options), true);
+            (input, FeedCounts::Bmp(Arc::default()))
         }
-        self.inputs.push(input);
-        let told = folder.folder.iter().chain(&folder.paths);
-        let told: Vec<String> = told.map(|path| path.display().to_string()).collect();
-        self.listening.push((start.name.to_owned(), told.join(", ")));
-        let (outbox, stop) = (start.outbox, start.stop);
-        self.threads.push(on_thread(start.name, move || source.run(&outbox, &stop))?);
-        Ok(())
-    }
-
-    fn kafka(
-        &mut self,
-        source: &Source,
-        start: Start<'_>,
-        failed: impl FnOnce(SourceError) -> RunError,
-    ) -> Result<(), RunError> {
-        let Source::Kafka(topics) = source else { return Ok(()) };
-        let options = BmpOptions {
-            domains: domains(&topics.vrfs),
-            router_asn: topics.collector_asn.map(Asn),
-            ..BmpOptions::default()
-        };
-        let (offsets, _) = positions_of(&start.recovered.positions, start.name);
-        let named = topics.clone();
-        let format = match topics.format {
-            KafkaFormat::Openbmp => Format::OpenBmp(options),
-            KafkaFormat::Rtt => Format::RttMessages,
-        };
-        let mut input = start.input(topics.collector.as_deref(), format);
-        input.collector_of = Some(Arc::new(move |stream| {
-            let topic = stream.rsplit_once('-').map_or(stream, |(topic, _)| topic);
-            named.collector_of(topic).map(Text::from)
-        }));
-        self.inputs.push(input);
-        let source = KafkaSource::new(topics.clone(), by_partition(&offsets), 0)
-            .map_err(|error| failed(error.into()))?;
-        self.feeds.push((start.name.to_owned(), FeedCounts::Kafka(source.counts())));
-        self.listening.push((start.name.to_owned(), topics.brokers.join(",")));
-        let (outbox, stop) = (start.outbox, start.stop);
-        self.threads.push(on_thread(start.name, move || source.run(&outbox, &stop))?);
-        Ok(())
+        Source::RisLive(ris) => {
+            let input = input(name, ris.collector.as_deref(), Format::RisLive, false);
+            (input, FeedCounts::RisLive(Arc::default()))
+        }
+        Source::Prometheus(_) | Source::Files(_) => {
+            let input = input(name, None, Format::Samples, false);
+            (input, FeedCounts::Prometheus(Arc::default()))
+        }
+        Source::Folder(folder) => {
+            let bmp = BmpOptions { domains: domains(&folder.vrfs), ..BmpOptions::default() };
+            let options = FileOptions { bmp, mapping: folder.fields.clone().map(Arc::new) };
+            let mut input = input(name, folder.collector.as_deref(), Format::Files(options), false);
+            input.book = Some(Arc::default());
+            if folder.collector.is_none() {
+                let rules = config.clone();
+                input.collector_of =
+                    Some(Arc::new(move |name| rules.collector_of(name).map(Text::from)));
+            }
+            (input, FeedCounts::Folder(Arc::default()))
+        }
+        Source::Kafka(topics) => (topics_input(name, topics), FeedCounts::Kafka(Arc::default())),
     }
 }
 
-/// What a source is started with.
-struct Start<'s> {
-    name: &'s str,
-    config: &'s Config,
-    recovered: &'s Recovered,
-    outbox: Outbox,
-    stop: Stop,
+fn topics_input(name: &str, topics: &KafkaTopics) -> InputSettings {
+    let options = BmpOptions {
+        domains: domains(&topics.vrfs),
+        router_asn: topics.collector_asn.map(Asn),
+        ..BmpOptions::default()
+    };
+    let format = match topics.format {
+        KafkaFormat::Openbmp => Format::OpenBmp(options),
+        KafkaFormat::Rtt => Format::RttMessages,
+    };
+    let mut input = input(name, topics.collector.as_deref(), format, false);
+    let named = topics.clone();
+    input.collector_of = Some(Arc::new(move |stream| {
+        let topic = stream.rsplit_once('-').map_or(stream, |(topic, _)| topic);
+        named.collector_of(topic).map(Text::from)
+    }));
+    input
 }
 
-impl Start<'_> {
-    fn input(&self, collector: Option<&str>, format: Format) -> InputSettings {
-        input(self.name, collector, format)
-    }
-}
-
-fn input(name: &str, collector: Option<&str>, format: Format) -> InputSettings {
+fn input(
+    name: &str,
+    collector: Option<&str>,
+    format: Format,
+    belongs_to_process: bool,
+) -> InputSettings {
     InputSettings {
         name: name.into(),
         collector: collector.unwrap_or(name).into(),
@@ -258,6 +361,7 @@ fn input(name: &str, collector: Option<&str>, format: Format) -> InputSettings {
         book: None,
         collector_of: None,
         counts: Arc::default(),
+        belongs_to_process,
     }
 }
 
@@ -268,14 +372,4 @@ fn domains(rules: &[VrfRule]) -> RoutingDomains {
         let rule = rules.iter().find(|rule| rule.applies(&[router], distinguisher))?;
         Some(rule.routing_domain.as_str().into())
     })
-}
-
-/// Offsets by topic and partition, out of the names `topic-partition`.
-fn by_partition(offsets: &BTreeMap<String, u64>) -> BTreeMap<(String, i32), i64> {
-    let one = |(name, offset): (&String, &u64)| {
-        let (topic, partition) = name.rsplit_once('-')?;
-        let key = (topic.to_owned(), partition.parse().ok()?);
-        Some((key, i64::try_from(*offset).ok()?))
-    };
-    offsets.iter().filter_map(one).collect()
 }

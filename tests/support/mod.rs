@@ -2,8 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary takes what it needs")]
 
+pub mod chain;
 #[cfg(unix)]
 pub mod lab;
+pub mod slices;
+pub mod stores;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,6 +65,21 @@ impl Bench {
         done
     }
 
+    /// Rows of a query, a JSON object each.
+    pub fn rows(&self, lake: &str, sql: &str) -> Vec<String> {
+        let done = self.expect(0, &["sql", "--lake", lake, "--format", "nd-json", "-c", sql]);
+        stdout(&done).lines().map(str::to_owned).collect()
+    }
+
+    /// A token as `peerscope http token` makes it: the token, and its lines of the configuration.
+    pub fn token(&self, arguments: &[&str]) -> (String, String) {
+        let all: Vec<&str> =
+            ["http", "token"].into_iter().chain(arguments.iter().copied()).collect();
+        let lines = stdout(&self.expect(0, &all));
+        let (first, _) = lines.split_once('\n').unwrap();
+        (first.rsplit(' ').next().unwrap().to_owned(), lines)
+    }
+
     /// Rows of a query as CSV, without the header.
     pub fn ask(&self, lake: &str, sql: &str) -> Vec<String> {
         let done = self.expect(0, &["sql", "--lake", lake, "--format", "csv", "-c", sql]);
@@ -95,6 +113,25 @@ pub fn assert_same_files(left: &Path, right: &Path) {
     for (name, bytes) in &left {
         assert_eq!(Some(bytes), right.get(name), "{name} differs");
     }
+}
+
+/// The records of an MRT file (RFC 6396 §2: twelve bytes of header, the last four its length).
+pub fn mrt_records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let Some((header, _)) = bytes.split_first_chunk::<12>() {
+        let length = u32::from_be_bytes(header[8..].try_into().unwrap()) as usize + 12;
+        let (record, rest) = bytes.split_at(length);
+        records.push(record.to_vec());
+        bytes = rest;
+    }
+    records
+}
+
+/// Asserts that rows are the same in the same order; of many that differ the first is told.
+pub fn assert_same_rows(left: &[String], right: &[String], what: &str) {
+    let differ = left.iter().zip(right).find(|(left, right)| left != right);
+    assert_eq!(differ, None, "{what}");
+    assert_eq!(left.len(), right.len(), "{what}");
 }
 
 /// What a run printed.

@@ -11,9 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use schemas::bgp::Asn;
-use schemas::finding::Phase;
+use schemas::finding::{FindingKind, Phase, Rule};
 use schemas::tables::{FindingRow, Text};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::row;
+use crate::state::sorted;
 
 /// Time between two openings of one group at most.
 const WITHIN_SECS: i64 = 300;
@@ -27,10 +31,11 @@ const WAITING_MAX: usize = 10_000;
 const MEMBERS_MAX: usize = 1_000_000;
 
 /// The findings of one kind and culprit that opened lately.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Group {
     id: Text,
     /// Last rows of those that opened before it is a group; then of its first member alone.
+    #[serde(with = "row")]
     rows: Vec<FindingRow>,
     size: u32,
     /// Size that the first member was told with.
@@ -63,20 +68,21 @@ impl Group {
 }
 
 /// All groups.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Groups {
     /// Number of the newest group of a kind and culprit.
-    newest: BTreeMap<(&'static str, Asn), usize>,
+    newest: BTreeMap<(FindingKind, Asn), usize>,
     groups: BTreeMap<usize, Group>,
     next: usize,
+    #[serde(with = "sorted")]
     of: HashMap<Text, usize>,
 }
 
 impl Groups {
     /// Marks a row with its group; returns the rows that follow it.
-    pub(super) fn take(&mut self, row: &mut FindingRow) -> Vec<FindingRow> {
+    pub(super) fn take(&mut self, row: &mut FindingRow, rule: Rule) -> Vec<FindingRow> {
         if row.phase == Phase::Opened.as_str() {
-            return self.opened(row);
+            return self.opened(row, rule);
         }
         let Some(group) = self.of.get(&row.finding_id).and_then(|n| self.groups.get_mut(n)) else {
             return Vec::new();
@@ -90,11 +96,11 @@ impl Groups {
         Vec::new()
     }
 
-    fn opened(&mut self, row: &FindingRow) -> Vec<FindingRow> {
+    fn opened(&mut self, row: &FindingRow, rule: Rule) -> Vec<FindingRow> {
         let Some(culprit) = row.culprit_asn.filter(|_| self.of.len() < MEMBERS_MAX) else {
             return Vec::new();
         };
-        let key = (row.kind, culprit);
+        let key = (rule.kind(), culprit);
         let is_near = |group: &Group| row.time.secs_since(group.opened_last) <= WITHIN_SECS;
         let near = self.newest.get(&key).copied();
         let near = near.filter(|number| self.groups.get(number).is_some_and(is_near));
@@ -123,7 +129,7 @@ impl Groups {
     }
 
     /// Begins to count for a kind and culprit; what was counted before and came to nothing is dropped.
-    fn begin(&mut self, key: (&'static str, Asn), row: &FindingRow) -> usize {
+    fn begin(&mut self, key: (FindingKind, Asn), row: &FindingRow) -> usize {
         if self.newest.len() >= WAITING_MAX {
             self.forget_over(row.time);
         }
@@ -185,10 +191,10 @@ impl Group {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
-    use schemas::finding::{Confidence, Finding, FindingId, Rule, Severity, Term, Transition};
+    use schemas::finding::{Confidence, Finding, FindingId, Severity, Term, TermName, Transition};
 
     use super::super::{Correlate, Summary};
     use super::*;
@@ -225,7 +231,7 @@ mod tests {
                 muted_by: None,
                 explanation: Confidence::of(5.0).as_str().to_owned(),
             },
-            terms: vec![Term { name: "rule", weight: 5.0, detail: String::new() }],
+            terms: vec![Term { name: TermName::Rule, weight: 5.0, detail: String::new() }],
             witnesses: Vec::new(),
         }
     }
@@ -246,7 +252,7 @@ mod tests {
         rows
     }
 
-    fn opened(number: u16, secs: i64) -> Transition {
+    pub(in crate::correlate) fn opened(number: u16, secs: i64) -> Transition {
         transition(number, secs, Phase::Opened, 64_511, "contoso")
     }
 

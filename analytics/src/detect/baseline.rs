@@ -12,6 +12,7 @@ use schemas::bgp::{Asn, PathAttributes, Prefix};
 use schemas::connection::Connection;
 use schemas::registry::{Owner, Registry, Relation};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Change;
 use super::judge::leak::{Signs, Turn};
@@ -19,6 +20,7 @@ use super::judge::{self, hygiene};
 use super::moves::Moves;
 use crate::reference::Reference;
 use crate::rib::PeerId;
+use crate::state::sorted;
 
 /// An origin must be held by this share of the routes of a prefix to be learnt.
 const ORIGIN_SHARE_MIN: f64 = 0.1;
@@ -30,7 +32,7 @@ const LINK_PEERS: usize = 3;
 const LINKS_WAITING_MAX: usize = 100_000;
 
 /// A link that is not usual yet.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct NewLink {
     first_told: Timestamp,
     peers: BTreeSet<PeerId>,
@@ -43,12 +45,15 @@ const PART_MIN: u32 = 3;
 const TURNS_MAX: usize = 10_000;
 
 /// What is usual on the way to what a connection group registers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Usual {
+    #[serde(with = "sorted::set")]
     links: HashSet<(Asn, Asn)>,
     /// Their ends.
+    #[serde(with = "sorted::set")]
     asns: HashSet<Asn>,
     /// Links that are not usual yet.
+    #[serde(with = "sorted")]
     new_links: HashMap<(Asn, Asn), NewLink>,
     /// Where routes turned as if they were leaked: they may.
     turns: BTreeSet<Turn>,
@@ -59,11 +64,12 @@ struct Usual {
 }
 
 /// What is usual.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Baseline {
     began: Option<Timestamp>,
     seeded: bool,
     origins: BTreeMap<Owner, BTreeMap<Asn, u32>>,
+    #[serde(with = "sorted")]
     groups: HashMap<String, Usual>,
     covers: BTreeSet<(Prefix, Asn)>,
     /// How often table dumps held a prefix of an origin.

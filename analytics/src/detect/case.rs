@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::bgp::Asn;
-use schemas::exception::{self, Accusation};
+use schemas::exception::Accusation;
 use schemas::finding::{
     Confidence, Finding, FindingKind, Phase, Rule, Severity, Transition, Witness,
 };
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::condition::Moment;
 use super::forger::{self, Common, Forger};
-use super::judge::Verdict;
+use super::judge::{Excuse, Verdict};
 use super::life::{Life, Standing, finding_id};
 use super::paths::Paths;
 use super::score::Crowd;
@@ -27,15 +28,18 @@ const WITNESSES_TOLD_MAX: usize = 100;
 /// Blackholing and scrubbing are excused for this long.
 const EXCUSE_SECS: i64 = 24 * 3_600;
 
+/// A finding is over when nobody who told of it was heard for this long.
+pub(super) const SILENT_SECS: i64 = 6 * 3_600;
+
 /// One path of one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct WitnessKey {
     pub(super) peer: PeerId,
     pub(super) path_id: Option<u32>,
 }
 
 /// One finding with what stands behind it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Case {
     pub(super) life: Life,
     verdict: Verdict,
@@ -52,7 +56,9 @@ pub(super) struct Case {
     /// Who made the path up, if somebody did.
     forger: Option<Forger>,
     /// Why it is known to be harmless, if it is.
-    excuse: Option<&'static str>,
+    excuse: Option<Excuse>,
+    /// Log time since when nobody who told of it is heard.
+    silent_since: Option<Timestamp>,
     first: Option<Witness>,
 }
 
@@ -82,6 +88,7 @@ impl Case {
             turned: BTreeSet::new(),
             forger: None,
             excuse: None,
+            silent_since: None,
             verdict,
             witnesses: BTreeMap::new(),
             untold: BTreeSet::new(),
@@ -148,6 +155,26 @@ impl Case {
         Some(self.tell(phase, change.at(), now, facts))
     }
 
+    /// Looks whether those who told of it are heard. Where none was for [`SILENT_SECS`] it is over, as far
+    /// as anybody knows.
+    pub(super) fn listen(&mut self, now: Timestamp, facts: &Facts<'_>) -> Option<Transition> {
+        let prefix = self.verdict.key.prefix;
+        let is_silent = self.life.is_open()
+            && !self.witnesses.is_empty()
+            && self.witnesses.keys().all(|key| facts.rib.is_stale(key.peer, &prefix, key.path_id));
+        if !is_silent {
+            self.silent_since = None;
+            return None;
+        }
+        let since = *self.silent_since.get_or_insert(now);
+        if now.secs_since(since) < SILENT_SECS {
+            return None;
+        }
+        let at = Moment::of_timer(since.plus_secs(SILENT_SECS));
+        let (phase, now) = self.life.end(at.time, Phase::Expired)?;
+        Some(self.tell(phase, at, now, facts))
+    }
+
     /// The registration it is about means something else from here on.
     pub(super) fn outdate(&mut self, at: Moment, facts: &Facts<'_>) -> Option<Transition> {
         let (phase, now) = self.life.end(at.time, Phase::Outdated)?;
@@ -185,7 +212,7 @@ impl Case {
     }
 
     /// Why it is known to be harmless, if it is. What is done for a while is so for a day.
-    fn excuse(&self, now: Timestamp, facts: &Facts<'_>) -> Option<&'static str> {
+    fn excuse(&self, now: Timestamp, facts: &Facts<'_>) -> Option<Excuse> {
         let (rule, accused) = self.accused();
         let owner = self.verdict.key.owner;
         let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
@@ -197,14 +224,14 @@ impl Case {
             time: now,
         });
         if is_excepted {
-            return Some(exception::MUTED_BY);
+            return Some(Excuse::Exception);
         }
         if score::sibling_of(&self.verdict, accused, facts).is_some() {
-            return Some("sibling_origin");
+            return Some(Excuse::Sibling);
         }
         let is_hijack = self.verdict.rule.kind() == FindingKind::Hijack;
         let is_scrubber = is_hijack && facts.options.scrubbers.contains(&accused);
-        let excuse = is_scrubber.then_some("scrubber").or(self.verdict.excuse);
+        let excuse = is_scrubber.then_some(Excuse::Scrubber).or(self.verdict.excuse);
         excuse.filter(|_| now.secs_since(self.life.opened_at) < EXCUSE_SECS)
     }
 
@@ -270,7 +297,7 @@ impl Case {
             .filter_map(|key| self.witnesses.get(key).cloned())
             .take(WITNESSES_TOLD_MAX)
             .collect();
-        let is_over = matches!(phase, Phase::Resolved | Phase::Outdated);
+        let is_over = matches!(phase, Phase::Resolved | Phase::Outdated | Phase::Expired);
         let terms = if is_over { Vec::new() } else { self.life.terms.clone() };
         Transition {
             log_time: at.log_time,
@@ -286,7 +313,7 @@ impl Case {
         let owner = self.verdict.key.owner;
         let connection = owner.and_then(|owner| facts.registry.connection(owner.connection));
         let muted_by = if self.life.ignored {
-            self.excuse.map(str::to_owned)
+            self.excuse.map(|excuse| excuse.as_str().to_owned())
         } else {
             connection.filter(|c| !c.in_service()).map(|c| format!("state:{}", c.state))
         };
@@ -308,7 +335,7 @@ impl Case {
             closed_at: self.life.closed_at,
             path_before: self.first.as_ref().and_then(|witness| witness.path_before.clone()),
             path_after: self.first.as_ref().map(|witness| witness.path_after.clone()),
-            rpki_state: self.verdict.validity.map(OriginValidity::as_str),
+            rpki_state: self.verdict.validity.map(OriginValidity::state),
             cost: None,
             muted_by: muted_by.map(Into::into),
             explanation: explain(

@@ -13,6 +13,7 @@ use schemas::finding::{Confidence, Finding, Phase, Rule, Severity, Term, Transit
 use schemas::registry::{Owner, Registry};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::life::{Life, Standing, finding_id};
 use super::moves::{Moved, Moves};
@@ -22,7 +23,7 @@ use super::{DetectOptions, REOPEN_SECS};
 const CONDITIONS_MAX: usize = 200_000;
 
 /// What a condition is about, beside its rule: what tells two of one rule apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Subject {
     /// The registration itself.
     Registration,
@@ -33,7 +34,7 @@ pub(crate) enum Subject {
 }
 
 /// What tells conditions apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ConditionKey {
     pub(crate) owner: Option<Owner>,
     /// The rule at its opening; a condition may go over into a graver rule.
@@ -42,7 +43,7 @@ pub(crate) struct ConditionKey {
 }
 
 /// What a rule says of a condition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Claim {
     pub(crate) key: ConditionKey,
     /// The rule as it stands.
@@ -61,7 +62,7 @@ pub(crate) struct Claim {
 }
 
 /// A moment: log time of the record or timer, and event time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Moment {
     pub(crate) log_time: Timestamp,
     pub(crate) time: Timestamp,
@@ -74,14 +75,14 @@ impl Moment {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Condition {
     life: Life,
     claim: Claim,
 }
 
 /// All conditions of one fold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Conditions {
     all: BTreeMap<ConditionKey, Condition>,
     /// Claims that found no room.
@@ -137,8 +138,20 @@ impl Conditions {
         explanation: Option<String>,
         registry: &Registry,
     ) -> Option<Transition> {
+        self.end_as(Phase::Resolved, key, at, explanation, registry)
+    }
+
+    /// A condition holds no more, or is not heard of again.
+    pub(crate) fn end_as(
+        &mut self,
+        phase: Phase,
+        key: &ConditionKey,
+        at: Moment,
+        explanation: Option<String>,
+        registry: &Registry,
+    ) -> Option<Transition> {
         let condition = self.all.get_mut(key)?;
-        let (phase, now) = condition.life.end(at.time, Phase::Resolved)?;
+        let (phase, now) = condition.life.end(at.time, phase)?;
         if let Some(explanation) = explanation {
             condition.claim.explanation = explanation;
         }
@@ -263,7 +276,7 @@ impl Condition {
                 explanation: explanation.clone(),
             },
             terms: match phase {
-                Phase::Resolved | Phase::Outdated => Vec::new(),
+                Phase::Resolved | Phase::Outdated | Phase::Expired => Vec::new(),
                 _ => self.life.terms.clone(),
             },
             witnesses: Vec::new(),

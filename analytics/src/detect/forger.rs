@@ -13,11 +13,12 @@
 //! prefix on to a provider or peer is no honest relay of it either (RFC 7908).
 
 use schemas::bgp::Asn;
+use serde::{Deserialize, Serialize};
 
 use super::{Facts, valley};
 
 /// Where a path stops being believable, in hops from the origin, which is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Joint {
     /// Where the believable part ends.
     pub(super) at: usize,
@@ -28,7 +29,7 @@ pub(super) struct Joint {
 }
 
 /// What shows that a path is forged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Sign {
     /// A link that nobody knows.
     UnknownLink,
@@ -39,7 +40,7 @@ pub(super) enum Sign {
 }
 
 /// Whom a forged path points at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Forger {
     /// The AS.
     pub(super) asn: Asn,
@@ -51,7 +52,7 @@ pub(super) struct Forger {
 }
 
 /// Why a forger is not placed for sure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Doubt {
     /// The paths do not tell yet.
     Unplaced,

@@ -7,10 +7,11 @@
 use schemas::bgp::{Asn, Prefix};
 use schemas::finding::{Confidence, FindingId, Phase, Rule, Term};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// What is said of a finding; a change of it is news.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Standing {
     pub(super) rule: Rule,
     pub(super) culprit: Option<Asn>,
@@ -19,7 +20,7 @@ pub(super) struct Standing {
 }
 
 /// One finding's life.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Life {
     pub(super) id: FindingId,
     pub(super) opened_at: Timestamp,
@@ -148,6 +149,8 @@ pub(super) fn finding_id(
 
 #[cfg(test)]
 mod tests {
+    use schemas::finding::TermName;
+
     use super::*;
 
     const AT: Timestamp = Timestamp::from_secs(60);
@@ -158,7 +161,7 @@ mod tests {
     }
 
     fn sure(life: &mut Life, weight: f64) {
-        life.raise(vec![Term { name: "rule", weight, detail: String::new() }]);
+        life.raise(vec![Term { name: TermName::Rule, weight, detail: String::new() }]);
     }
 
     #[test]

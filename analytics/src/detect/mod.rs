@@ -16,6 +16,7 @@ mod forger;
 mod judge;
 mod life;
 mod moves;
+mod options;
 mod paths;
 mod score;
 mod valley;
@@ -26,13 +27,13 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
-use schemas::exception::{Accusation, Exception};
-use schemas::finding::{Rule, Term, Transition};
+use schemas::finding::{Rule, Transition};
 use schemas::registry::{Owner, Registry, Relation, Touch};
 use schemas::tables::{Text, VisibilityRow};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::reference::{Reference, Relationship};
+use crate::reference::{Reference, Relationship, Vrps};
 use crate::rib::{PeerId, Rib, RouteChange};
 use baseline::Baseline;
 use case::{Case, WitnessKey};
@@ -40,89 +41,14 @@ use condition::Moment;
 use moves::{Moved, Moves};
 use watch::Watches;
 
+pub use options::{DetectOptions, Preset};
+
 /// A closed case comes back as the same finding within this time.
 const REOPEN_SECS: i64 = 6 * 3_600;
+/// Log time between two looks at who is silent.
+const LISTEN_SECS: u32 = 300;
 /// Open cases of one fold at most; more are counted, not opened.
 const CASES_MAX: usize = 200_000;
-
-/// How soon something is told: one word for several settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// What is at least of medium confidence; conditions must last twice as long.
-    Cautious,
-    /// The defaults.
-    #[default]
-    Balanced,
-    /// Everything that scores at all; conditions must last half as long.
-    Eager,
-}
-
-/// `[detect]`: what the detectors may take for granted.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DetectOptions {
-    /// How soon something is told.
-    pub preset: Preset,
-    /// Least score that opens a finding; absent: as the preset has it.
-    pub score_min: Option<f64>,
-    /// A prefix without a table dump counts as known after this time.
-    pub learning_secs: u32,
-    /// ASes that scrub traffic for us: their routes are to be expected for a while.
-    pub scrubbers: Vec<Asn>,
-    /// Findings that are known to be harmless.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub exception: Vec<Exception>,
-    /// Terms that do not count: how the worth of a term is measured. No configuration says so.
-    #[serde(skip)]
-    pub without_terms: Vec<String>,
-}
-
-impl Default for DetectOptions {
-    fn default() -> Self {
-        Self {
-            preset: Preset::default(),
-            score_min: None,
-            learning_secs: 3_600,
-            scrubbers: Vec::new(),
-            exception: Vec::new(),
-            without_terms: Vec::new(),
-        }
-    }
-}
-
-impl DetectOptions {
-    /// Least score that opens a finding.
-    #[must_use]
-    pub fn score_min(&self) -> f64 {
-        self.score_min.unwrap_or(match self.preset {
-            Preset::Cautious => 4.0,
-            Preset::Balanced => 1.0,
-            Preset::Eager => 0.0,
-        })
-    }
-
-    /// How long a condition must last that lasts `secs` in the balanced preset.
-    const fn hold_secs(&self, secs: i64) -> i64 {
-        match self.preset {
-            Preset::Cautious => secs * 2,
-            Preset::Balanced => secs,
-            Preset::Eager => secs / 2,
-        }
-    }
-}
-
-impl DetectOptions {
-    /// Whether an exception covers what somebody is accused of.
-    fn excepts(&self, accusation: &Accusation<'_>) -> bool {
-        self.exception.iter().any(|exception| exception.covers(accusation))
-    }
-
-    /// Whether a term is part of its score.
-    fn counts(&self, term: &Term) -> bool {
-        !self.without_terms.iter().any(|name| name == term.name)
-    }
-}
 
 /// A route change with everything that is said about it.
 #[derive(Clone, Debug)]
@@ -198,7 +124,7 @@ impl Facts<'_> {
 }
 
 /// Who is suspected: what tells two cases of one prefix apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Suspect {
     /// An AS that originates what it may not.
     Origin(Asn),
@@ -212,7 +138,7 @@ enum Suspect {
     Form(Rule),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct CaseKey {
     prefix: Prefix,
     owner: Option<Owner>,
@@ -220,12 +146,15 @@ struct CaseKey {
 }
 
 /// The detectors of one fold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Detector {
+    #[serde(with = "options")]
     options: DetectOptions,
     baseline: Baseline,
     cases: BTreeMap<CaseKey, Case>,
     watches: Watches,
+    /// Log time of the last look at who is silent.
+    listened: Option<Timestamp>,
     /// Verdicts that found no room among the open cases.
     cases_refused: u64,
 }
@@ -351,6 +280,45 @@ impl Detector {
         }
     }
 
+    /// Other reference data count from here on; `before` are the VRPs that counted.
+    pub fn enter_reference(
+        &mut self,
+        before: &Vrps,
+        registry: &Registry,
+        world: (&Reference, &Rib),
+        is_mine: &dyn Fn(&Owner) -> bool,
+        log_time: Timestamp,
+        transitions: &mut Vec<Transition>,
+    ) {
+        let (reference, rib) = world;
+        let (baseline, options) = (&self.baseline, &self.options);
+        let facts = Facts { registry, reference, baseline, rib, options };
+        self.watches.enter_reference(before, &facts, is_mine, log_time, transitions);
+    }
+
+    /// A version of the registry has begun: what expires of its ROAs is looked at.
+    pub fn watch_roas(
+        &mut self,
+        registry: &Registry,
+        world: (&Reference, &Rib),
+        is_mine: &dyn Fn(&Owner) -> bool,
+        log_time: Timestamp,
+        transitions: &mut Vec<Transition>,
+    ) {
+        let (reference, rib) = world;
+        let (baseline, options) = (&self.baseline, &self.options);
+        let facts = Facts { registry, reference, baseline, rib, options };
+        self.watches.watch_roas(&facts, is_mine, log_time, transitions);
+    }
+
+    /// Whether this fold tells of leaks, and of what watched ASes do, of a prefix.
+    #[must_use]
+    pub fn tells_leaks(&self, prefix: Prefix) -> bool {
+        let is_leak =
+            |key: &CaseKey| matches!(key.suspect, Suspect::Leaker(_) | Suspect::Neighbour(_));
+        self.cases.range(keys_of(prefix)).any(|(key, case)| case.life.is_open() && is_leak(key))
+    }
+
     /// A session came up or went down.
     pub fn on_peer(
         &mut self,
@@ -363,7 +331,8 @@ impl Detector {
         self.watches.on_peer(peer, header, is_up, Moment { log_time, time });
     }
 
-    /// Log time passes: timers that are due by then fire, each at its time.
+    /// Log time passes: timers that are due by then fire, each at its time. Prefixes whose VRPs count no
+    /// more are answered: what is held of them is to be judged again.
     pub fn advance(
         &mut self,
         log_time: Timestamp,
@@ -372,14 +341,19 @@ impl Detector {
         rib: &Rib,
         transitions: &mut Vec<Transition>,
         visibility: &mut Vec<VisibilityRow>,
-    ) {
+    ) -> Vec<Prefix> {
         self.baseline.pass(log_time, i64::from(self.options.learning_secs));
         if self.baseline.is_seeded() {
             self.watches.seed(log_time);
         }
         let facts =
             Facts { registry, reference, baseline: &self.baseline, rib, options: &self.options };
-        self.watches.advance(log_time, &facts, transitions, visibility);
+        let now = log_time.window_start(LISTEN_SECS);
+        if self.listened.replace(now).is_some_and(|before| before < now) {
+            let silent = self.cases.values_mut().filter_map(|case| case.listen(now, &facts));
+            transitions.extend(silent);
+        }
+        self.watches.advance(log_time, &facts, transitions, visibility)
     }
 
     /// Drops cases of this prefix that have been closed for too long to come back.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::bgp::Asn;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::case::WitnessKey;
 use super::forger::Joint;
@@ -13,10 +14,15 @@ use crate::counts::Counts;
 /// Share of the witnesses whose paths must agree on a hop.
 const SHARED_MIN: f64 = 0.95;
 
-/// The paths of all witnesses, hops from the origin on.
-#[derive(Debug, Default)]
+/// The path of each witness.
+type ByWitness = BTreeMap<WitnessKey, (Arc<[Asn]>, Option<Joint>)>;
+
+/// The paths of all witnesses, hops from the origin on. As bytes they are these alone: the rest follows
+/// from them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "ByWitness")]
 pub(super) struct Paths {
-    of: BTreeMap<WitnessKey, (Arc<[Asn]>, Option<Joint>)>,
+    of: ByWitness,
     /// Where paths stop being believable, the nearest first.
     joints: BTreeSet<(usize, usize, WitnessKey)>,
     /// The hops that nearly all of them share.
@@ -112,6 +118,26 @@ impl Paths {
     }
 }
 
+impl From<ByWitness> for Paths {
+    fn from(of: ByWitness) -> Self {
+        let place = |(key, (_, joint)): (&WitnessKey, &(_, Option<Joint>))| {
+            joint.map(|joint| (joint.at, joint.reach, *key))
+        };
+        let joints = of.iter().filter_map(place).collect();
+        let mut paths = Self { of, joints, ..Self::default() };
+        paths.recount();
+        paths.settle();
+        paths
+    }
+}
+
+impl Serialize for Paths {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { of, joints: _, run: _, agree: _, behind: _ } = self;
+        of.serialize(serializer)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -174,6 +200,11 @@ mod tests {
                 }
                 let nearest = all.values().map(Vec::len).filter(|hops| *hops > 3).min();
                 prop_assert_eq!(paths.nearest().map(|(_, joint)| joint.at), nearest);
+                if !all.is_empty() {
+                    let saved = postcard::to_stdvec(&paths).unwrap();
+                    let restored: Paths = postcard::from_bytes(&saved).unwrap();
+                    prop_assert_eq!(format!("{restored:?}"), format!("{paths:?}"));
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Scores: the terms that make a verdict more or less sure. Their sum is the score.
 
 use schemas::bgp::Asn;
-use schemas::finding::{FindingKind, Rule, Term};
+use schemas::finding::{FindingKind, Rule, Term, TermName};
 
 use super::forger::{Doubt, Forger};
 use super::judge::Verdict;
@@ -49,7 +49,7 @@ pub(super) fn terms(
     };
     if is_early {
         terms.push(Term {
-            name: "learning",
+            name: TermName::Learning,
             weight: -4.0,
             detail: "no table dump was read, and the route was heard before the learning time was \
                      over: it may be older than the log"
@@ -57,7 +57,7 @@ pub(super) fn terms(
         });
     } else if is_hijack && !is_super && facts.reference.relationships.is_empty() {
         terms.push(Term {
-            name: "path_unjudged",
+            name: TermName::PathUnjudged,
             weight: -1.5,
             detail: "no AS relationships are loaded: whether the path is made up is not known"
                 .to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn terms(
     }
     if !verdict.configured {
         terms.push(Term {
-            name: "origin_learnt",
+            name: TermName::OriginLearnt,
             weight: -1.0,
             detail: "the right origin was learnt from the baseline, not configured".to_owned(),
         });
@@ -81,7 +81,7 @@ pub(super) fn terms(
         && facts.baseline.was_dumped(verdict.key.prefix, origin)
     {
         terms.push(Term {
-            name: "established",
+            name: TermName::Established,
             weight: -6.0,
             detail: "a table dump held this route: nothing changed, and since when is not known"
                 .to_owned(),
@@ -95,7 +95,7 @@ pub(super) fn terms(
 /// How many hold the route. While nobody knows what peers held before, only those count that were
 /// seen to turn from a right origin.
 fn witnesses(Crowd { all, turned }: Crowd, is_early: bool, most: f64, others: &[Term]) -> Term {
-    let excuses = ["sibling", "related", "behind_origin", "rpki"];
+    let excuses = [TermName::Sibling, TermName::Related, TermName::BehindOrigin, TermName::Rpki];
     let is_excused =
         others.iter().any(|term| excuses.contains(&term.name) && term.weight <= EXCUSE_MAX);
     let most = if is_excused { WITNESSES_EXCUSED_MAX } else { most };
@@ -107,7 +107,7 @@ fn witnesses(Crowd { all, turned }: Crowd, is_early: bool, most: f64, others: &[
     if is_early {
         detail.push_str(&format!(", {turned} of them held one of a right origin before"));
     }
-    Term { name: "witnesses", weight: f64::from(counted.max(1)).log2().min(most), detail }
+    Term { name: TermName::Witnesses, weight: f64::from(counted.max(1)).log2().min(most), detail }
 }
 
 /// The company that both an accused AS and a right origin belong to. The right origin itself is not
@@ -148,7 +148,7 @@ fn base(verdict: &Verdict, facts: &Facts<'_>) -> Term {
         }
         _ => (4.0, "an AS originates our prefix that may not".to_owned()),
     };
-    Term { name: "rule", weight, detail }
+    Term { name: TermName::Rule, weight, detail }
 }
 
 /// What ROAs say of the route. That they allow it speaks for an accused origin; whoever makes a path
@@ -162,7 +162,7 @@ fn rpki(verdict: &Verdict, forger: Option<Forger>) -> Option<Term> {
         OriginValidity::Valid if forger.is_none() => (-4.0, "a ROA allows this very route"),
         OriginValidity::Valid | OriginValidity::NotFound => return None,
     };
-    Some(Term { name: "rpki", weight, detail: detail.to_owned() })
+    Some(Term { name: TermName::Rpki, weight, detail: detail.to_owned() })
 }
 
 /// What ASPAs say of the path.
@@ -170,7 +170,7 @@ fn aspa(verdict: &Verdict, facts: &Facts<'_>) -> Option<Term> {
     let aspas = &facts.reference.aspas;
     let state = aspas.verify_hops(&verdict.hops, Direction::Downstream);
     (state == AspaState::Invalid).then(|| Term {
-        name: "aspa",
+        name: TermName::Aspa,
         weight: 2.0,
         detail: "an AS on the path attests other providers than it shows (ASPA)".to_owned(),
     })
@@ -198,7 +198,7 @@ fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
         (_, true, Some(_)) => (-0.5, "our prefix"),
     };
     let mut terms = vec![Term {
-        name: "rule",
+        name: TermName::Rule,
         weight,
         detail: format!("{what} is announced with a made-up path: {where_it_breaks}"),
     }];
@@ -216,14 +216,14 @@ fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
                 ),
             ),
         };
-        terms.push(Term { name: "unplaced", weight, detail: why });
+        terms.push(Term { name: TermName::Unplaced, weight, detail: why });
     }
     if let Suspect::Origin(origin) = verdict.key.suspect
         && forger.distance == Some(1)
         && !facts.reference.relationships.is_known(origin)
     {
         terms.push(Term {
-            name: "origin_unknown",
+            name: TermName::OriginUnknown,
             weight: -2.0,
             detail: format!(
                 "{origin} has no known neighbour: it may be a new customer, and the culprit"
@@ -235,7 +235,7 @@ fn forged(verdict: &Verdict, forger: Forger, facts: &Facts<'_>) -> Vec<Term> {
         && facts.reference.relationships.sells_transit(forger.asn)
     {
         terms.push(Term {
-            name: "transit",
+            name: TermName::Transit,
             weight: -1.0,
             detail: format!("{} sells transit: a new customer of it is no surprise", forger.asn),
         });
@@ -247,7 +247,7 @@ fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Opt
     let culprit = forger.map_or(verdict.culprit, |forger| forger.asn);
     if let Some((origin, organisation)) = sibling_of(verdict, culprit, facts) {
         return Some(Term {
-            name: "sibling",
+            name: TermName::Sibling,
             weight: -6.0,
             detail: format!("{culprit} and {origin} both belong to {organisation}"),
         });
@@ -257,7 +257,7 @@ fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Opt
     }
     if let Some(origin) = stands_behind(verdict, facts) {
         return Some(Term {
-            name: "behind_origin",
+            name: TermName::BehindOrigin,
             weight: -6.0,
             detail: format!("{origin}, which is right, stands before {culprit} and passes it on"),
         });
@@ -267,20 +267,20 @@ fn relation(verdict: &Verdict, forger: Option<Forger>, facts: &Facts<'_>) -> Opt
     let peers = |origin: &&Asn| known.between(**origin, culprit) == Some(Relationship::Peer);
     if let Some(origin) = verdict.expected.iter().find(exchanges) {
         return Some(Term {
-            name: "related",
+            name: TermName::Related,
             weight: -3.0,
             detail: format!("{culprit} and {origin} exchange routes"),
         });
     }
     match verdict.expected.iter().find(peers) {
         Some(origin) => Some(Term {
-            name: "related",
+            name: TermName::Related,
             weight: -1.0,
             detail: format!("{culprit} and {origin} are peers, as many are"),
         }),
         None if known.is_empty() => None,
         None => Some(Term {
-            name: "unrelated",
+            name: TermName::Unrelated,
             weight: 1.0,
             detail: format!("{culprit} has no known relation to the right origin"),
         }),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemas::bgp::RibView;
-use schemas::finding::{FindingKind, Phase, Rule};
+use schemas::finding::{FindingKind, Phase, RpkiState, Rule};
 
 use super::*;
 use crate::reference::{AsRelationships, Organisations, Vrps};
@@ -16,6 +16,7 @@ mod exceptions;
 mod hygiene;
 mod leaks;
 mod moas;
+mod silent;
 mod story;
 mod versions;
 mod watches;
@@ -207,9 +208,12 @@ fn a_part_that_leaves_a_valley_was_made_by_the_as_in_it() {
 /// The score of a route of one peer with these VRPs, and what the finding says of them.
 fn with_vrps(vrps: &str, prefix: &str, tail: &[u32]) -> Option<(f64, Option<&'static str>)> {
     let mut story = Story::simple();
-    story.reference.vrps = Vrps::read(vrps.as_bytes()).unwrap();
+    story.reference.vrps = Vrps::read(vrps.as_bytes()).unwrap().into();
     story.announced(1, 20, prefix, &[&[64_601], tail].concat());
-    story.told.first().map(|told| (told.finding.score, told.finding.rpki_state))
+    story
+        .told
+        .first()
+        .map(|told| (told.finding.score, told.finding.rpki_state.map(RpkiState::as_str)))
 }
 
 #[test]
@@ -259,7 +263,7 @@ fn a_prefix_around_ours_is_suspected_only_if_it_is_new_and_foreign() {
 fn a_sibling_is_told_once_as_ignored() {
     let mut story = Story::simple();
     let text = format!("asn,organisation\n{OWNER},Contoso\n{ATTACKER},Contoso\n");
-    story.reference.organisations = Organisations::read(text.as_bytes()).unwrap();
+    story.reference.organisations = Organisations::read(text.as_bytes()).unwrap().into();
     for peer in 1..=8 {
         story.announced(peer, 20, PREFIX, &[64_600 + u32::from(peer), UPSTREAM, ATTACKER]);
     }
@@ -274,7 +278,7 @@ fn a_made_up_path_is_excused_by_the_company_of_the_forger_only() {
     let phase = |forger: &str| {
         let mut story = Story::simple();
         let text = format!("asn,organisation\n{OWNER},Contoso\n{ATTACKER},{forger}\n");
-        story.reference.organisations = Organisations::read(text.as_bytes()).unwrap();
+        story.reference.organisations = Organisations::read(text.as_bytes()).unwrap().into();
         story.announced(1, 20, PART, &[64_601, UPSTREAM, ATTACKER, OWNER]);
         story.told()[0].0
     };
@@ -285,7 +289,8 @@ fn a_made_up_path_is_excused_by_the_company_of_the_forger_only() {
 fn a_related_as_is_less_sure_and_a_stranger_more() {
     let score = |relationships: &str| {
         let mut story = Story::simple();
-        story.reference.relationships = AsRelationships::read(relationships.as_bytes()).unwrap();
+        story.reference.relationships =
+            AsRelationships::read(relationships.as_bytes()).unwrap().into();
         story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, ATTACKER]);
         story.told[0].finding.score
     };

@@ -85,9 +85,10 @@ mod tests {
     fn reference() -> Reference {
         let links = "1|10|-1\n2|10|-1\n3|10|0\n4|10|0\n10|20|-1\n2|11|-1\n1|30|-1\n";
         Reference {
-            relationships: AsRelationships::read(links.as_bytes()).unwrap(),
+            relationships: AsRelationships::read(links.as_bytes()).unwrap().into(),
             organisations: Organisations::read("asn,organisation\n10,X\n11,X\n".as_bytes())
-                .unwrap(),
+                .unwrap()
+                .into(),
             ..Reference::default()
         }
     }

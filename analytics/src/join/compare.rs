@@ -6,6 +6,8 @@
 //! without a change of their own did in the same minutes is subtracted first. Pure; the tests are
 //! [`crate::latency::change`], the reasons `docs/decisions/0023-before-and-after.md`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::latency::change::{Confidence, MedianShift, mann_whitney, median_shift};
 use crate::latency::histogram::Counts;
 
@@ -23,7 +25,7 @@ const Z_MIN: f64 = 3.3;
 const P95_RATIO_MIN: f64 = 1.5;
 
 /// The figures of both sides.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Compared {
     /// Median and 95th percentile before.
     pub(crate) before: (u32, u32),

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use schemas::bgp::{Asn, PathAttributes, PeerHeader, Prefix, RibView};
 use schemas::connection::{Connection, SessionRole};
+use schemas::pool;
 use schemas::registry::{Owner, Registry, Relation};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::counts::Counts;
@@ -26,19 +28,21 @@ use crate::rib::Rib;
 const EPOCHS_MAX: usize = 128;
 
 /// A route in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InForce {
     /// primary or backup; none where no listed session holds it, or it has no role.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub(crate) role: Option<Text>,
     /// Collapsed path of the session's route, nearest AS first; of what most peers hold, its end.
     pub(crate) path: Vec<Asn>,
     /// Where traffic enters, by the catalogue of edges.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub(crate) edge: Option<Text>,
     next_hop: Option<IpAddr>,
 }
 
 /// A span in which one route, or none, was in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Epoch {
     /// When it began.
     pub(crate) since: Timestamp,
@@ -93,7 +97,6 @@ impl Epochs {
         time: Timestamp,
     ) {
         let mut old = std::mem::take(&mut self.of);
-        let mut prefixes: BTreeSet<Prefix> = BTreeSet::new();
         for (connection, entry) in (0..).zip(registry.connections()) {
             for registered in &entry.prefixes {
                 let owner = Owner { connection, prefix: registered.prefix };
@@ -105,9 +108,17 @@ impl Epochs {
                     .and_then(|connection| old.remove(&Owner { connection, ..owner }));
                 let epochs = was.map(|was| was.epochs).unwrap_or_default();
                 self.of.insert(owner, Routes { epochs, ..Routes::default() });
-                prefixes.insert(owner.prefix);
             }
         }
+        self.count(registry, rib);
+        for routes in self.of.values_mut() {
+            routes.settle(edges, time);
+        }
+    }
+
+    /// Counts what is held.
+    pub(crate) fn count(&mut self, registry: &Registry, rib: &Rib) {
+        let prefixes: BTreeSet<Prefix> = self.of.keys().map(|owner| owner.prefix).collect();
         rib.for_each(
             |prefix| prefixes.contains(prefix),
             |held| {
@@ -125,9 +136,6 @@ impl Epochs {
                 }
             },
         );
-        for routes in self.of.values_mut() {
-            routes.settle(edges, time);
-        }
     }
 
     /// What a peer says has changed: the registrations whose route in force changed with it.
@@ -173,6 +181,27 @@ impl Epochs {
         let epoch = epochs.get(next.checked_sub(1)?)?;
         let before = epochs.get(next.checked_sub(2)?)?;
         (epoch.since >= from).then_some((before, epoch))
+    }
+}
+
+/// The epochs alone: what is held now is what the routing state says, see [`Epochs::count`].
+impl Serialize for Epochs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { of } = self;
+        let mut all: Vec<(&Owner, &Vec<Epoch>)> = Vec::with_capacity(of.len());
+        for (owner, Routes { sessions: _, held: _, epochs }) in of {
+            all.push((owner, epochs));
+        }
+        all.sort_unstable_by_key(|(owner, _)| *owner);
+        all.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Epochs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all: Vec<(Owner, Vec<Epoch>)> = Deserialize::deserialize(deserializer)?;
+        let routes = |epochs| Routes { epochs, ..Routes::default() };
+        Ok(Self { of: all.into_iter().map(|(owner, epochs)| (owner, routes(epochs))).collect() })
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`ring`]: the recent minutes of each registration; [`compare`]: whether one span is slower.
 //! - [`watch`]: findings about routes, and what they cost.
 //! - [`pulse`]: slow minutes; [`shift`]: findings about them.
+//! - [`state`]: all of it as bytes, and back.
 //! - [`tally`]: how many series are slow, by edge, path and partner: whose fault it is.
 //!
 //! A connection's routes and samples are of one shard, and so is this. What spans shards (blame) is
@@ -15,6 +16,7 @@ pub(crate) mod epoch;
 pub(crate) mod pulse;
 pub(crate) mod ring;
 pub(crate) mod shift;
+mod state;
 pub mod tally;
 pub(crate) mod watch;
 
@@ -101,13 +103,18 @@ impl Join {
             self.shifts.clear();
             self.near.clear();
         }
+        self.group(registry, &is_ours);
+        self.epochs.begin(before, registry, is_ours, (rib, &reference.geo.edges), time);
+    }
+
+    /// Puts the registrations to their groups.
+    fn group(&mut self, registry: &Registry, is_ours: impl Fn(&Owner) -> bool) {
         self.groups.clear();
         for (connection, entry) in (0..).zip(registry.connections()) {
             let owners = entry.prefixes.iter().map(|of| Owner { connection, prefix: of.prefix });
             let group = self.groups.entry(entry.group().to_owned()).or_default();
             group.extend(owners.filter(&is_ours));
         }
-        self.epochs.begin(before, registry, is_ours, (rib, &reference.geo.edges), time);
     }
 
     /// What a peer says has changed.

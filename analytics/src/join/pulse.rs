@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::compare::SHIFT_MIN_US;
 use super::watch::BEFORE_SECS;
@@ -30,7 +31,7 @@ const CLEAN_MIN: u32 = 5;
 const FOUR_DEVIATIONS: f64 = 4.0 * 1.4826;
 
 /// One minute of a registration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Minute {
     pub(crate) start: Timestamp,
     pub(crate) p50_us: u32,
@@ -52,7 +53,7 @@ pub(crate) enum Beat {
 }
 
 /// The last minutes of a registration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Pulse {
     recent: VecDeque<Minute>,
     slow: u8,

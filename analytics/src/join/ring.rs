@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use schemas::pool::Pooled;
 use schemas::registry::Owner;
 use schemas::tables::Text;
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::latency::histogram::Counts;
 use crate::latency::rollup::Merged;
@@ -19,7 +21,7 @@ const MINUTES_MAX: usize = 50;
 /// Bytes of all minutes of a fold at most; beyond it a series has its newest minutes only.
 const BYTES_MAX: usize = 512 << 20;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Minute {
     start: Timestamp,
     samples: Merged,
@@ -35,11 +37,40 @@ pub(crate) struct Rings {
     pub(crate) refused: u64,
 }
 
+impl Serialize for Rings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { of, bytes: _, bytes_max, refused } = self;
+        (of, bytes_max, refused).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Of = BTreeMap<Owner, Vec<(Pooled, VecDeque<Minute>)>>;
+        let (of, bytes_max, refused): (Of, _, _) = Deserialize::deserialize(deserializer)?;
+        let mut rings = Self { bytes_max, refused, ..Self::default() };
+        for (owner, sources) in of {
+            let sources = sources.into_iter().map(|(Pooled(source), ring)| (source, ring));
+            rings.of.insert(owner, sources.collect());
+        }
+        let minutes = rings.of.values().flat_map(BTreeMap::values).flatten();
+        rings.bytes = minutes.map(Minute::bytes).sum();
+        Ok(rings)
+    }
+}
+
+impl Minute {
+    /// Bytes that it is counted with.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.samples.bytes()
+    }
+}
+
 impl Rings {
     /// Takes a closed minute with at least one answer.
     pub(crate) fn push(&mut self, owner: Owner, source: &Text, start: Timestamp, of: &Summary) {
         let minute = Minute { start, samples: Merged::of(of) };
-        let bytes = size_of::<Minute>() + minute.samples.heap_bytes();
+        let bytes = minute.bytes();
         let bytes_max = self.bytes_max.unwrap_or(BYTES_MAX);
         let ring = self.of.entry(owner).or_default().entry(source.clone()).or_default();
         while ring.len() >= MINUTES_MAX || self.bytes + bytes > bytes_max {
@@ -47,8 +78,7 @@ impl Rings {
                 self.refused += 1;
                 return;
             };
-            let freed = size_of::<Minute>() + oldest.samples.heap_bytes();
-            self.bytes = self.bytes.saturating_sub(freed);
+            self.bytes = self.bytes.saturating_sub(oldest.bytes());
         }
         self.bytes += bytes;
         ring.push_back(minute);

@@ -6,10 +6,13 @@
 
 use schemas::bgp::Prefix;
 use schemas::connection::Connection;
-use schemas::finding::{Finding, FindingId, Phase, RouteCost, Rule, Severity, Term, Transition};
+use schemas::finding::{
+    Finding, FindingId, Phase, RouteCost, Rule, Severity, Term, TermName, Transition,
+};
 use schemas::registry::Owner;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::compare::Compared;
@@ -36,7 +39,7 @@ pub(crate) struct Seen<'a> {
 }
 
 /// The finding of one registration; there is one at a time.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Shift {
     finding: Finding,
     terms: Vec<Term>,
@@ -145,7 +148,11 @@ const fn rule(seen: &Seen<'_>) -> Rule {
 
 fn terms(seen: &Seen<'_>) -> Vec<Term> {
     let mut terms = vec![
-        Term { name: "rule", weight: 2.0, detail: "three minutes of five were slow".to_owned() },
+        Term {
+            name: TermName::Rule,
+            weight: 2.0,
+            detail: "three minutes of five were slow".to_owned(),
+        },
         term(&seen.compared),
     ];
     if let Some((before, after)) = seen.change {
@@ -155,10 +162,10 @@ fn terms(seen: &Seen<'_>) -> Vec<Term> {
             path_of(before),
             path_of(after)
         );
-        terms.push(Term { name: "route_change", weight: 2.0, detail });
+        terms.push(Term { name: TermName::RouteChange, weight: 2.0, detail });
     } else if let Some((time, prefix)) = seen.near {
         let detail = format!("the route of {prefix} changed at {time}");
-        terms.push(Term { name: "route_change_near", weight: 1.0, detail });
+        terms.push(Term { name: TermName::RouteChangeNear, weight: 1.0, detail });
     }
     terms
 }

@@ -11,6 +11,7 @@ use schemas::bgp::Asn;
 use schemas::finding::{Blame, RouteCost};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Series that a share is taken of, at least.
 const SERIES_MIN: u32 = 5;
@@ -35,7 +36,7 @@ impl Series {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Shared {
     All,
     Edge(Text),
@@ -47,7 +48,7 @@ enum Shared {
 type Count = (u32, u32);
 
 /// One minute, as one shard saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Its start.
     minute: Timestamp,
@@ -82,7 +83,7 @@ impl Tally {
 }
 
 /// The last minutes, as all shards saw them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tallies {
     by_minute: BTreeMap<Timestamp, BTreeMap<Shared, Count>>,
 }

@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::finding::{FindingId, Phase, RouteCost, Term, Transition};
+use schemas::finding::{FindingId, Phase, RouteCost, Term, TermName, Transition};
 use schemas::registry::Owner;
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::CAUSE_BEFORE_SECS;
 use super::compare::{Compared, Control, compare, control};
@@ -27,7 +28,7 @@ const WATCHED_MAX: usize = 100_000;
 pub(crate) const SHIFT_WEIGHT: f64 = 3.0;
 
 /// One finding that is open.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Watched {
     owner: Owner,
     since: Timestamp,
@@ -41,7 +42,7 @@ struct Watched {
 }
 
 /// The open findings of one fold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Watches {
     of: BTreeMap<FindingId, Watched>,
     by_owner: BTreeMap<Owner, BTreeSet<FindingId>>,
@@ -238,7 +239,7 @@ pub(crate) fn term(compared: &Compared) -> Term {
     let Compared { before, after, shift, .. } = compared;
     let ms = |us: u32| f64::from(us) / 1_000.0;
     Term {
-        name: "rtt_shift",
+        name: TermName::RttShift,
         weight: SHIFT_WEIGHT,
         detail: format!(
             "round trips are slower: median {:.1} to {:.1} ms ({:+.1} to {:+.1} with 95 %), 95th percentile {:.1} to {:.1} ms",

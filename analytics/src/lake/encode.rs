@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
-use schemas::tables::Row;
+use schemas::tables::{Row, Table};
 
 /// Rows of a row group at most.
 const ROW_GROUP_ROWS_MAX: usize = 131_072;
@@ -42,6 +45,38 @@ pub fn encode<R: Row>(
     rows.sort_by(|left, right| left.order(right));
     let batch = R::batch(&rows, Arc::clone(schema))?;
     write(&batch, properties(span)?)
+}
+
+/// Encodes batches of rows that come from files of a table: sorted anew, equal keys in the order in
+/// which they come.
+///
+/// # Errors
+/// [`ParquetError`] if Parquet refuses the rows.
+pub fn encode_sorted(
+    batches: &[RecordBatch],
+    table: Table,
+    span: &Span,
+) -> Result<Vec<u8>, ParquetError> {
+    let batch = concat_batches(&table.schema(), batches)?;
+    let keys = sort_keys(&batch, table)?;
+    let mut order: Vec<usize> = (0..batch.num_rows()).collect();
+    order.sort_by(|left, right| keys.row(*left).cmp(&keys.row(*right)));
+    let order: UInt64Array = order.into_iter().map(|row| row as u64).collect();
+    write(&take_record_batch(&batch, &order)?, properties(span)?)
+}
+
+/// The columns that a table is ordered by, as rows that compare like [`Row::order`].
+///
+/// # Errors
+/// [`ArrowError`] if a column is not there.
+pub fn sort_keys(batch: &RecordBatch, table: Table) -> Result<Rows, ArrowError> {
+    let mut columns = Vec::new();
+    for key in table.sort_order {
+        let column = batch.column_by_name(key);
+        columns.push(Arc::clone(column.ok_or_else(|| ArrowError::SchemaError((*key).to_owned()))?));
+    }
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+    RowConverter::new(fields.collect())?.convert_columns(&columns)
 }
 
 fn properties(span: &Span) -> Result<WriterPropertiesPtr, ParquetError> {

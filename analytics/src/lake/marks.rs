@@ -10,14 +10,14 @@ use schemas::time::Timestamp;
 use super::LakeError;
 use super::encode::{Span, encode};
 use super::layout::file_key;
-use super::store::LocalStore;
+use super::store::Store;
 
 /// Puts a mark behind those that its finding has. The file lies under the day of the finding's
 /// opening.
 ///
 /// # Errors
 /// [`LakeError::Differs`] if another mark took its number meanwhile.
-pub fn put(store: &LocalStore, mark: &MarkRow, opened_at: Timestamp) -> Result<(), LakeError> {
+pub fn put(store: &Store, mark: &MarkRow, opened_at: Timestamp) -> Result<(), LakeError> {
     let (table, end) = (tables::MARKS, u64::from(mark.mark));
     let start = end.saturating_sub(1);
     let span = Span { log: mark.finding_id.to_string(), partition: 0, start, end };
@@ -36,10 +36,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = folder.path().join("lake");
         let url = url.to_str().unwrap();
-        let refused = LocalStore::beside(url);
-        assert!(matches!(refused, Err(LakeError::NotALake { .. })), "marks make no lake");
-        let _writer = LocalStore::open(url).unwrap();
-        let store = LocalStore::beside(url).unwrap();
+        let refused = Store::beside(url);
+        assert!(matches!(refused, Err(LakeError::Missing { .. })), "marks make no lake");
+        let _writer = Store::open(url).unwrap();
+        let store = Store::beside(url).unwrap();
         let mark = MarkRow {
             finding_id: "00112233445566778899aabbccddeeff".into(),
             mark: 1,

@@ -21,6 +21,7 @@ mod pack;
 
 use hashbrown::HashMap;
 use schemas::bgp::Prefix;
+use schemas::pool;
 use schemas::sample::Statistic;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
@@ -44,10 +45,12 @@ const WEEKS: i64 = 2;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeriesName {
     /// Logical name of the connection.
+    #[serde(deserialize_with = "pool::text")]
     pub connection: Text,
     /// The registered prefix.
     pub prefix: Prefix,
     /// Who measured.
+    #[serde(deserialize_with = "pool::text")]
     pub source: Text,
     /// What the values are.
     pub statistic: Statistic,

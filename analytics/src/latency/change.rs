@@ -17,6 +17,7 @@
 //! and what follows, is the caller's business.
 
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::baseline::Expected;
 use super::histogram::{Counts, lowest_equivalent};
@@ -93,7 +94,7 @@ impl Values for [u32] {
 }
 
 /// How much larger the median after is than the median before, in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MedianShift {
     /// Difference of the medians.
     pub shift_us: f64,

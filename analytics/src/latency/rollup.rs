@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::histogram::{self, Counts};
 use super::summary::{Figures, Summariser, Summary};
@@ -22,7 +23,7 @@ pub const DAY: u32 = 86_400;
 const LEVELS: [u32; 3] = [MINUTES_5, HOUR, DAY];
 
 /// What is known of some windows of one series.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merged {
     /// Slots of the histogram, ascending.
     slots: Vec<u16>,
@@ -35,12 +36,15 @@ impl Merged {
     /// What a window's summary says.
     #[must_use]
     pub fn of(summary: &Summary) -> Self {
+        Self::of_parts(&summary.hist_bucket, &summary.hist_count, summary.figures)
+    }
+
+    /// A histogram, bucket by bucket ascending, with what adds up beside it.
+    #[must_use]
+    pub fn of_parts(hist_bucket: &[u32], hist_count: &[u32], figures: Figures) -> Self {
         let slot = |bucket: &u32| u16::try_from(histogram::index_of(*bucket)).unwrap_or(u16::MAX);
-        Self {
-            slots: summary.hist_bucket.iter().map(slot).collect(),
-            counts: summary.hist_count.clone(),
-            figures: summary.figures,
-        }
+        let slots = hist_bucket.iter().map(slot).collect();
+        Self { slots, counts: hist_count.to_vec(), figures }
     }
 
     /// Adds what is known of further windows.
@@ -96,22 +100,22 @@ impl Merged {
         summariser.of_histogram(self.figures, hist_bucket, self.counts)
     }
 
-    /// Bytes on the heap.
+    /// Bytes of what it holds on the heap; room to grow is not counted.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u16>() + self.counts.capacity() * size_of::<u32>()
+    pub fn bytes(&self) -> usize {
+        self.slots.len() * size_of::<u16>() + self.counts.len() * size_of::<u32>()
     }
 }
 
 /// The open span of one length: series by their ids.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Span {
     start: Option<Timestamp>,
     series: BTreeMap<u32, Merged>,
 }
 
 /// The roll-ups of one source.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Rollups {
     spans: [Span; LEVELS.len()],
 }

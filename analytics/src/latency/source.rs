@@ -1,34 +1,28 @@
 //! One source's windows: open ones, closed ones that still take late samples, and its roll-ups.
 
+mod entries;
+mod state;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use hashbrown::HashMap;
 use schemas::tables::Text;
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::rollup::{Merged, RolledUp, Rollups};
 use super::summary::{Summariser, Summary};
 use super::window::{Added, LatencyOptions, LatencyWindow, SeriesKey, WINDOW_SECS};
+use crate::state::{raw, sorted};
+use entries::{Entry, LOST, merged_of, order, summarise, take_series};
 
 /// A series heard in this many of the last five windows is missed when it falls silent.
 const HEARD_MIN: u32 = 3;
 /// The windows that count for that, one bit each.
 const HEARD_MASK: u8 = 0b1_1111;
-/// Stands for a lost probe among the round trips; a real one is at least 1.
-const LOST: u32 = 0;
 /// Revisions of a window are this far apart.
 const REVISION_SECS: i64 = 60;
-/// Series for each sample of a window from which sorting is quicker than counting.
-const SPARSE: usize = 8;
-
-/// A sample in an open window: series, microseconds since its start, round trip.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    series: u32,
-    offset_us: u32,
-    rtt_us: u32,
-}
 
 /// Where closed windows go, and what they are made with.
 pub(super) struct Sink<'s> {
@@ -38,19 +32,21 @@ pub(super) struct Sink<'s> {
 }
 
 /// A closed window that still takes late samples.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     samples: KeptSamples,
+    #[serde(with = "raw")]
     late: Vec<Entry>,
     /// When the late samples are told.
     due: Option<Timestamp>,
+    #[serde(with = "sorted")]
     revisions: HashMap<u32, u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum KeptSamples {
     /// By series and time.
-    All(Vec<Entry>),
+    All(#[serde(with = "raw")] Vec<Entry>),
     /// Histograms by series, where all samples would be too many.
     Merged(BTreeMap<u32, Merged>),
 }
@@ -90,6 +86,9 @@ pub(super) struct Source {
     kept: BTreeMap<Timestamp, Kept>,
     kept_bytes: usize,
     rollups: Rollups,
+    /// Whether its inputs were passed over since its last window with samples: whoever was not heard
+    /// makes no silence, and what they say later is not late.
+    was_passed_over: bool,
 }
 
 impl Source {
@@ -107,6 +106,7 @@ impl Source {
             kept: BTreeMap::new(),
             kept_bytes: 0,
             rollups: Rollups::default(),
+            was_passed_over: false,
         }
     }
 
@@ -122,6 +122,10 @@ impl Source {
         if !self.inputs.contains(&input) {
             self.inputs.push(input);
         }
+    }
+
+    pub(super) const fn name(&self) -> &Text {
+        &self.name
     }
 
     pub(super) fn inputs(&self) -> &[u32] {
@@ -211,7 +215,8 @@ impl Source {
     /// Its inputs have passed `reached`; whoever was passed over makes no silence.
     pub(super) fn passed(&mut self, reached: Timestamp, is_heard: bool, sink: &mut Sink<'_>) {
         let until = reached.plus_secs(-i64::from(sink.options.lateness_secs));
-        self.close_until(until, is_heard, false, sink);
+        self.was_passed_over |= !is_heard;
+        self.close_until(until, !is_heard, false, sink);
         self.revise(reached, sink);
         self.shrink(sink);
         let kept_for = i64::from(sink.options.revision_secs);
@@ -232,7 +237,7 @@ impl Source {
 
     /// The end of the log: closes everything, and invents no silence behind the last sample.
     pub(super) fn finish(&mut self, sink: &mut Sink<'_>) {
-        self.close_until(Timestamp::MAX, true, true, sink);
+        self.close_until(Timestamp::MAX, false, true, sink);
         self.revise(Timestamp::MAX, sink);
         while let Some((start, kept)) = self.kept.pop_first() {
             self.retire(start, kept, sink);
@@ -240,10 +245,12 @@ impl Source {
         self.roll_up(sink, |rollups, done| rollups.finish(done));
     }
 
-    /// Closes the windows that end at or before `until`, silent ones between them too.
-    fn close_until(&mut self, until: Timestamp, is_heard: bool, at_end: bool, sink: &mut Sink<'_>) {
+    /// Closes the windows that end at or before `until`, silent ones between them too; behind the last
+    /// sample none at the end of the log, and none while its inputs are passed over.
+    fn close_until(&mut self, until: Timestamp, is_over: bool, at_end: bool, sink: &mut Sink<'_>) {
         while let Some(end) = self.next_end().filter(|end| *end <= until) {
-            if at_end && self.open.is_empty() && self.hot.1.is_empty() {
+            let is_empty = self.open.is_empty() && self.hot.1.is_empty();
+            if is_empty && (at_end || self.was_passed_over) {
                 return;
             }
             let start = end.plus_secs(-i64::from(WINDOW_SECS));
@@ -251,6 +258,10 @@ impl Source {
                 true => std::mem::replace(&mut self.hot, (Timestamp::MIN, Vec::new())).1,
                 false => self.open.remove(&start).unwrap_or_default(),
             };
+            let is_heard = !self.was_passed_over;
+            if !entries.is_empty() {
+                self.was_passed_over = is_over;
+            }
             self.close(TimeWindow { start, end }, entries, is_heard, sink);
             self.next_start = Some(end);
         }
@@ -433,60 +444,6 @@ impl Source {
         change(&mut rollups, &mut done);
         self.rollups = rollups;
     }
-}
-
-/// Orders by series, then time: by counting where there are many.
-fn order(entries: &mut Vec<Entry>, series: usize) {
-    if entries.len() * SPARSE < series || entries.len() < 64 {
-        entries.sort_unstable();
-        return;
-    }
-    let mut starts = vec![0_u32; series + 1];
-    for entry in &*entries {
-        if let Some(count) = starts.get_mut(entry.series as usize + 1) {
-            *count += 1;
-        }
-    }
-    let mut sum = 0;
-    for start in &mut starts {
-        sum += *start;
-        *start = sum;
-    }
-    let mut ordered = vec![Entry { series: 0, offset_us: 0, rtt_us: 0 }; entries.len()];
-    for entry in &*entries {
-        let Some(start) = starts.get_mut(entry.series as usize) else { continue };
-        if let Some(place) = ordered.get_mut(*start as usize) {
-            *place = *entry;
-        }
-        *start += 1;
-    }
-    // Inside a series they are mostly in order already.
-    for of_series in ordered.chunk_by_mut(|a, b| a.series == b.series) {
-        if !of_series.is_sorted() {
-            of_series.sort_unstable();
-        }
-    }
-    *entries = ordered;
-}
-
-/// Takes the samples of a series off the front.
-fn take_series<'e>(rest: &mut &'e [Entry], series: u32) -> &'e [Entry] {
-    let count = rest.iter().take_while(|entry| entry.series == series).count();
-    let (mine, others) = rest.split_at(count);
-    *rest = others;
-    mine
-}
-
-fn summarise(mine: &[Entry], summariser: &mut Summariser) -> Summary {
-    let values = mine.iter().map(|entry| entry.rtt_us);
-    summariser.summarise(values.filter(|rtt| *rtt != LOST), mine.len())
-}
-
-fn merged_of(ordered: &[Entry], summariser: &mut Summariser) -> BTreeMap<u32, Merged> {
-    let by_series = ordered.chunk_by(|a, b| a.series == b.series);
-    let merged = by_series
-        .filter_map(|mine| Some((mine.first()?.series, Merged::of(&summarise(mine, summariser)))));
-    merged.collect()
 }
 
 /// Whether a series was heard often enough to be missed.

@@ -1,5 +1,7 @@
 //! One window's figures out of its samples: nearest-rank percentiles, interval, jitter, histogram.
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram;
 use super::interval::Intervals;
 
@@ -34,7 +36,7 @@ pub struct Percentiles {
 }
 
 /// What adds up over windows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Answered probes.
     pub samples: u32,

@@ -16,6 +16,7 @@ use schemas::registry::ConnectionId;
 use schemas::sample::Statistic;
 use schemas::tables::Text;
 use schemas::time::{TimeWindow, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::source::{Sink, Source};
 use super::summary::{Summariser, Summary};
@@ -54,7 +55,7 @@ impl Default for LatencyOptions {
 }
 
 /// What a series is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SeriesKey {
     /// The connection that counts the samples.
     pub connection: ConnectionId,
@@ -88,7 +89,7 @@ impl LatencyWindow {
 }
 
 /// How far an input is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Reached {
     until: Timestamp,
     /// Log time of its last step.
@@ -261,6 +262,36 @@ impl Windows {
         for source in sources {
             source.finish(&mut Sink { summariser, options, closed });
         }
+    }
+}
+
+impl Serialize for Windows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            options,
+            ids: _,
+            sources,
+            series,
+            progress,
+            summariser: _,
+            next_due,
+            places: _,
+            late,
+            refused,
+        } = self;
+        (options, sources, series, progress, next_due, late, refused).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Windows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (options, sources, series, progress, next_due, late, refused) =
+            Deserialize::deserialize(deserializer)?;
+        let mut windows =
+            Self { sources, series, progress, next_due, late, refused, ..Self::new(options) };
+        let names = windows.sources.iter().map(|source| source.name().clone());
+        windows.ids = names.zip(0..).collect();
+        Ok(windows)
     }
 }
 

@@ -84,6 +84,16 @@ impl Aspas {
         self.providers.entry(customer).or_default().extend(providers);
     }
 
+    /// The same attestations as text, equal for equal ones.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut customers: Vec<(&Asn, &BTreeSet<Asn>)> = self.providers.iter().collect();
+        customers.sort_unstable_by_key(|(customer, _)| **customer);
+        let attestation = |(customer, providers)| serde_json::json!({ "customer": customer, "providers": providers });
+        let aspas: Vec<serde_json::Value> = customers.into_iter().map(attestation).collect();
+        serde_json::json!({ "aspas": aspas }).to_string().into_bytes()
+    }
+
     /// How many ASes attest.
     #[must_use]
     pub fn len(&self) -> usize {

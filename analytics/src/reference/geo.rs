@@ -16,13 +16,13 @@ pub mod distance;
 pub mod edges;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use schemas::bgp::{Asn, Prefix};
 use schemas::connection::{Connection, PUBLIC_ROUTING_DOMAIN};
 use schemas::registry::{ConnectionId, Owner, Registry};
 use schemas::tables::Text;
 
-use super::ReferenceError;
 use database::{Database, Kind, Place};
 use distance::{Point, is_mismatch, rtt_floor_us};
 use edges::Edges;
@@ -31,9 +31,9 @@ use edges::Edges;
 #[derive(Debug, Default)]
 pub struct Geo {
     /// At most one of each kind.
-    databases: Vec<Database>,
+    databases: Vec<Arc<Database>>,
     /// The edge catalogue.
-    pub edges: Edges,
+    pub edges: Arc<Edges>,
 }
 
 /// What is known of one registered prefix of one connection.
@@ -79,26 +79,15 @@ impl GeoTable {
 }
 
 impl Geo {
-    /// Adds a database, read whole.
-    ///
-    /// # Errors
-    /// [`ReferenceError::Database`] if it is none of ours or the second of its kind.
-    pub fn add(&mut self, bytes: Vec<u8>) -> Result<(), ReferenceError> {
-        let database = Database::read(bytes)?;
-        if let Some(other) = self.databases.iter().find(|other| other.kind == database.kind) {
-            return Err(database::DatabaseError::Twice {
-                first: other.name().to_owned(),
-                second: database.name().to_owned(),
-            }
-            .into());
-        }
+    /// Adds a database. One of its kind that is there already is replaced.
+    pub fn add(&mut self, database: Arc<Database>) {
+        self.databases.retain(|other| other.kind != database.kind);
         self.databases.push(database);
-        Ok(())
     }
 
     /// The databases.
     #[must_use]
-    pub fn databases(&self) -> &[Database] {
+    pub fn databases(&self) -> &[Arc<Database>] {
         &self.databases
     }
 

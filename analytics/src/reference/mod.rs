@@ -3,9 +3,15 @@
 
 mod as_relationships;
 mod aspas;
+pub mod contents;
 pub mod geo;
+pub mod library;
 mod organisations;
-mod vrps;
+pub mod timeline;
+pub mod trust;
+pub mod vrps;
+
+use std::sync::Arc;
 
 pub use as_relationships::{AsRelationships, Relationship};
 pub use aspas::{AspaState, Aspas, Direction};
@@ -14,6 +20,8 @@ pub use organisations::Organisations;
 pub use vrps::{OriginValidity, Vrps};
 
 use schemas::bgp::{AsPath, Asn, Prefix};
+use schemas::reference::ReferenceSet;
+use schemas::time::Timestamp;
 
 /// Why a reference file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -31,31 +39,44 @@ pub enum ReferenceError {
         /// What should stand there.
         wanted: &'static str,
     },
+    /// More than is kept.
+    #[error("{bytes} bytes; reference files have {max} at most", max = contents::CONTENTS_BYTES_MAX)]
+    TooLarge {
+        /// Its plain bytes.
+        bytes: usize,
+    },
     /// An MMDB that is none of ours.
     #[error(transparent)]
     Database(#[from] geo::database::DatabaseError),
 }
 
-/// All reference data in force.
+/// All reference data in force. Parts that stay as they are are shared with the set before.
 #[derive(Debug, Default)]
 pub struct Reference {
+    /// What the log calls it.
+    pub set: ReferenceSet,
     /// CAIDA AS relationships.
-    pub relationships: AsRelationships,
+    pub relationships: Arc<AsRelationships>,
     /// Which ASes belong to one company.
-    pub organisations: Organisations,
+    pub organisations: Arc<Organisations>,
     /// Who may originate what, by ROAs.
-    pub vrps: Vrps,
+    pub vrps: Arc<Vrps>,
     /// Who provides for whom, by its own word.
-    pub aspas: Aspas,
+    pub aspas: Arc<Aspas>,
     /// Where prefixes and edges are.
     pub geo: Geo,
 }
 
 impl Reference {
-    /// RFC 6811's word on a route; none without VRPs.
+    /// RFC 6811's word on a route at a time; none without VRPs.
     #[must_use]
-    pub fn origin_validity(&self, prefix: &Prefix, path: &AsPath) -> Option<OriginValidity> {
-        (!self.vrps.is_empty()).then(|| self.vrps.validity(prefix, path.origin()))
+    pub fn origin_validity(
+        &self,
+        prefix: &Prefix,
+        path: &AsPath,
+        at: Timestamp,
+    ) -> Option<OriginValidity> {
+        (!self.vrps.is_empty()).then(|| self.vrps.validity(prefix, path.origin(), at))
     }
 
     /// The word of ASPAs on a path as a collector's peer told it; none without ASPAs. The collector's

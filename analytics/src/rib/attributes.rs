@@ -7,6 +7,11 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use schemas::bgp::{AsSegment, Asn, Community, PathAttributes};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+use super::prefixes::are_free;
+use crate::state::raw::Raw;
 
 /// Number of an attribute set; below [`ATTRIBUTES_MAX`].
 pub(super) type AttributeId = u32;
@@ -113,6 +118,49 @@ impl AttributeTable {
         };
         *last = Some((Arc::clone(set), id));
         Some(id)
+    }
+}
+
+/// The sets by their numbers, how many routes carry each, and the numbers that are free.
+impl Serialize for AttributeTable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Sets<'a>(&'a [Slot]);
+
+        impl Serialize for Sets<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.0.iter().map(|slot| &slot.set))
+            }
+        }
+
+        let Self { slots, free, index: _, hasher: _, last: _, heap_bytes: _ } = self;
+        let routes = Raw(slots.iter().map(|slot| slot.routes).collect());
+        (Sets(slots), routes, Raw(free.clone())).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttributeTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Sets = Vec<Option<Arc<PathAttributes>>>;
+        let (sets, Raw(routes), Raw(free)): (Sets, Raw<u32>, _) =
+            Deserialize::deserialize(deserializer)?;
+        let fits = sets.len() <= ATTRIBUTES_MAX
+            && sets.len() == routes.len()
+            && are_free(&free, sets.iter().map(Option::is_none));
+        if !fits {
+            return Err(D::Error::custom("numbers of attribute sets that are free and are not"));
+        }
+        let heap = sets.iter().flatten().map(|set| heap_bytes(set)).sum();
+        let hasher = DefaultHashBuilder::default();
+        let hash = |id: &AttributeId| {
+            let set = sets.get(*id as usize).and_then(Option::as_deref);
+            set.map_or(0, |set| hasher.hash_one(set))
+        };
+        let mut index = HashTable::with_capacity(sets.len() - free.len());
+        for (id, _) in (0..).zip(&sets).filter(|(_, set)| set.is_some()) {
+            index.insert_unique(hash(&id), id, hash);
+        }
+        let slots = sets.into_iter().zip(routes).map(|(set, routes)| Slot { set, routes });
+        Ok(Self { slots: slots.collect(), free, index, hasher, last: None, heap_bytes: heap })
     }
 }
 

@@ -5,9 +5,12 @@
 //! a number says that the route is stale.
 
 use hashbrown::HashTable;
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
 
 use super::attributes::AttributeId;
 use super::prefixes::{PrefixId, mixed};
+use crate::state::raw::Raw;
 
 /// No route.
 const NONE: u32 = u32::MAX;
@@ -265,6 +268,57 @@ impl Routes {
 impl Path {
     fn held(&self) -> Held {
         Held::of(self.prefix, Some(self.path_id), self.word)
+    }
+}
+
+/// A column as it lies, a map in the order of its ids; so the paths.
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Saved {
+    Map(Raw<[u32; 2]>),
+    Dense(Raw<u32>),
+}
+
+impl Serialize for Routes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { column, in_column: _, paths } = self;
+        let column = match column {
+            Column::Map(map) => {
+                let mut words: Vec<_> = map.iter().map(|(prefix, word)| [*prefix, *word]).collect();
+                words.sort_unstable();
+                Saved::Map(Raw(words))
+            }
+            Column::Dense(words) => Saved::Dense(Raw(words.clone())),
+        };
+        let of_path = |path: &Path| [path.prefix, path.path_id, path.word];
+        let mut paths: Vec<[u32; 3]> = paths.iter().map(of_path).collect();
+        paths.sort_unstable();
+        (column, Raw(paths)).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Routes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (column, Raw(paths)): (Saved, Raw<[u32; 3]>) = Deserialize::deserialize(deserializer)?;
+        let (column, in_column) = match column {
+            Saved::Map(Raw(words)) => {
+                let mut map = HashTable::with_capacity(words.len());
+                for [prefix, word] in words {
+                    map.insert_unique(hash(prefix), (prefix, word), |entry| hash(entry.0));
+                }
+                let in_column = map.len();
+                (Column::Map(map), in_column)
+            }
+            Saved::Dense(Raw(words)) => {
+                let in_column = words.iter().filter(|word| **word != NONE).count();
+                (Column::Dense(words), in_column)
+            }
+        };
+        let mut routes = Self { column, in_column, ..Self::default() };
+        routes.paths.reserve(paths.len(), |path| hash(path.prefix));
+        for [prefix, path_id, word] in paths {
+            routes.set_path(Path { prefix, path_id, word });
+        }
+        Ok(routes)
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`column`]: the routes of one peer: one 32-bit number for each id.
 //! - [`snapshot`]: all of it as rows of `rib`, each full hour.
 //! - [`past`]: what was held at a moment: a snapshot and what was said since.
+//! - [`state`]: all of it as bytes, and back.
 //!
 //! Pure: it is told what a peer said and answers what that changed. It is bounded: beyond
 //! [`Rib::routes_max`] a new route is refused and counted. What stands in Adj-RIB-Out and Loc-RIB
@@ -16,6 +17,7 @@ mod column;
 pub mod past;
 mod prefixes;
 pub mod snapshot;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -301,6 +303,19 @@ impl Rib {
         let believes = |peer: &&Peer| peer.domain == domain && peer.header.rib_view.is_adj_rib_in();
         let (mut peers, family) = (self.peers.iter().filter(believes), prefix.family());
         self.find(prefix).is_some_and(|id| peers.any(|peer| peer.routes(family).holds(id)))
+    }
+
+    /// Whether a peer holds a route that was not told since its session, or who tells of it, began anew.
+    #[must_use]
+    pub fn is_stale(&self, peer: PeerId, prefix: &Prefix, path_id: Option<u32>) -> bool {
+        let held = self.peers.get(peer as usize).zip(self.find(prefix));
+        let mut is_stale = false;
+        if let Some((peer, id)) = held {
+            peer.routes(prefix.family()).of_prefix(id, |held| {
+                is_stale |= held.path_id == path_id && held.is_stale;
+            });
+        }
+        is_stale
     }
 
     /// Every route of the prefixes that `wanted` names, by prefix, peer and path identifier.

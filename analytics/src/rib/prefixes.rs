@@ -9,6 +9,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::DefaultHashBuilder;
 use schemas::bgp::Prefix;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+use crate::state::raw::{Raw, Word};
 
 /// Dense number of a prefix within its family.
 pub(super) type PrefixId = u32;
@@ -229,6 +233,18 @@ impl<A: Address> PrefixTable<A> {
         }
     }
 
+    /// Makes the index of all prefixes that somebody holds.
+    fn index(&mut self) {
+        while self.len() * 5 > self.slots.len() * 4 {
+            self.grow();
+        }
+        for id in (0..).take(self.entries.len()) {
+            if let Some(entry) = self.entries.get(id as usize).filter(|entry| entry.holders > 0) {
+                self.place(id, entry.first.hash(entry.length, self.seed));
+            }
+        }
+    }
+
     /// The hash of the prefix of that id; of an id that is none, any.
     fn hash_of(&self, id: usize) -> u64 {
         let last = self.entries.len().saturating_sub(1);
@@ -258,6 +274,46 @@ impl<A: Address> PrefixTable<A> {
             *empty = EMPTY;
         }
     }
+}
+
+/// The prefixes by their ids, and the ids that are free. The index is made anew: its seed is not the
+/// same twice.
+impl<A: Address + Word> Serialize for PrefixTable<A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { entries, slots: _, free, seed: _ } = self;
+        let firsts = Raw(entries.iter().map(|entry| entry.first).collect());
+        let lengths = Raw(entries.iter().map(|entry| entry.length).collect());
+        let holders = Raw(entries.iter().map(|entry| entry.holders).collect());
+        (firsts, lengths, holders, Raw(free.clone())).serialize(serializer)
+    }
+}
+
+impl<'de, A: Address + Word> Deserialize<'de> for PrefixTable<A> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Parts<A> = (Raw<A>, Raw<u8>, Raw<u16>, Raw<PrefixId>);
+        let (Raw(firsts), Raw(lengths), Raw(holders), Raw(free)): Parts<A> =
+            Deserialize::deserialize(deserializer)?;
+        let fits = firsts.len() <= PREFIXES_MAX
+            && firsts.len() == lengths.len()
+            && firsts.len() == holders.len()
+            && lengths.iter().all(|length| usize::from(*length) <= 8 * A::BYTES)
+            && are_free(&free, holders.iter().map(|holders| *holders == 0));
+        if !fits {
+            return Err(D::Error::custom("ids of prefixes that are free and are not"));
+        }
+        let entries = firsts.into_iter().zip(lengths).zip(holders);
+        let entries = entries.map(|((first, length), holders)| Entry { first, length, holders });
+        let mut table = Self { entries: entries.collect(), free, ..Self::default() };
+        table.index();
+        Ok(table)
+    }
+}
+
+/// Whether the ids that are listed as free are those that nothing has.
+pub(super) fn are_free(free: &[u32], is_free: impl Iterator<Item = bool>) -> bool {
+    let mut listed = free.to_vec();
+    listed.sort_unstable();
+    listed.into_iter().eq((0..).zip(is_free).filter(|(_, is_free)| *is_free).map(|(id, _)| id))
 }
 
 const fn tag(hash: u64) -> u32 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use schemas::registry::{Registry, Relation};
 use schemas::tables::{RibRow, Text};
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{HeldRoute, Rib};
 use crate::rows::session_of;
@@ -17,7 +18,7 @@ use crate::rows::session_of;
 const SNAPSHOT_SECS: u32 = 3_600;
 
 /// The full hours that log time passes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Hours {
     last: Option<Timestamp>,
 }

@@ -10,6 +10,8 @@ use schemas::time::Timestamp;
 use super::snapshot::Hours;
 use super::*;
 
+mod state;
+
 fn peer_of(number: u8, rib_view: RibView) -> Arc<PeerHeader> {
     Arc::new(PeerHeader {
         collector: "archive".into(),

@@ -11,6 +11,12 @@ use schemas::tables::LatencyRow;
 
 use super::*;
 use crate::correlate::Correlate;
+use twins::Twins;
+
+mod cuts;
+mod damage;
+mod twins;
+mod world;
 
 const PREFIX: &str = "192.0.2.0/24";
 const OWNER: u32 = 64_510;
@@ -19,13 +25,13 @@ const OWNER: u32 = 64_510;
 type Told = (i64, &'static str, &'static str, String, Option<(u32, u32)>, f64);
 
 /// Two connections of one redundancy group, five peers, a hundred and twenty probes a minute each.
+/// Whatever it is told, a twin that is saved and restored before each word must say the same.
 struct Story {
-    shard: Shard,
+    twins: Twins,
     minute: i64,
     /// Round trip of each connection's probes, and how many of a hundred take 100 ms longer.
     rtt: [(u32, u32); 2],
     latency: Vec<LatencyRow>,
-    correlate: Correlate,
 }
 
 impl Story {
@@ -39,11 +45,10 @@ impl Story {
         });
         let registry = Registry::new(1, connections.into(), Vec::new()).unwrap();
         let mut story = Self {
-            shard: Shard::new(0, 1, &FoldOptions::default(), Arc::default()),
+            twins: Twins::new(1, &FoldOptions::default(), &Arc::default()),
             minute: 0,
             rtt: [(20_000, 0); 2],
             latency: Vec::new(),
-            correlate: Correlate::new(1),
         };
         let registry = Control::Registry { registry: Arc::new(registry), settings: None };
         story.control(0, registry);
@@ -128,24 +133,14 @@ impl Story {
     }
 
     fn apply(&mut self, batch: &EventBatch) {
-        self.shard.apply(batch);
-        self.latency.append(&mut self.shard.rows.latency);
-        self.tell();
-    }
-
-    fn tell(&mut self) {
-        for summary in self.shard.take_summaries() {
-            self.correlate.apply(0, summary);
-        }
-        self.correlate.apply(0, Summary::Mark(self.shard.reached));
+        self.twins.cut();
+        self.latency.append(&mut self.twins.apply(std::slice::from_ref(batch)).latency);
     }
 
     /// The end of the log: all rows of findings: minute, phase, rule, blame, before, after, score.
     fn told(mut self) -> Vec<Told> {
-        self.shard.finish();
-        self.tell();
-        self.correlate.apply(0, Summary::End);
-        let rows = self.correlate.numbered.into_iter().map(|numbered| numbered.finding);
+        self.twins.finish();
+        let rows = self.twins.told.into_iter().map(|numbered| numbered.finding);
         rows.map(|row| {
             let ms = |us: u32| (f64::from(us) / 1_000.0).round() as u32;
             let p50 = row.rtt_before_p50_us.zip(row.rtt_after_p50_us);

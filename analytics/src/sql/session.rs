@@ -1,6 +1,5 @@
 //! The session: a lake's folder in, tables, views and functions under their names out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -17,14 +16,15 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
 use schemas::tables::{self, Table};
 
+use super::live::Live;
 use super::rib_at::RibAt;
 use super::tenant::{TENANT, TenantTable};
 use super::views::{self, Engine};
 use super::{functions, tenant};
+use crate::lake::store::objects;
+use crate::lake::{LakeError, LakeRoot};
 
 /// Where the files of a lake stand in a session: no path of the machine shows in a plan, and any
 /// character may stand in the folder's name.
@@ -33,67 +33,12 @@ const STORE: &str = "lake://local";
 /// Why a lake cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// An object store, or a typo.
-    #[error(
-        "lake url {url:?}: {scheme} is not in this version, name a local folder (./lake or file:///srv/lake)"
-    )]
-    Scheme {
-        /// What was asked for.
-        url: String,
-        /// Its scheme.
-        scheme: String,
-    },
-    /// A `file:` url that names no local path.
-    #[error("lake url {url:?} names no local folder, write file:///srv/lake or a plain path")]
-    Url {
-        /// What was asked for.
-        url: String,
-    },
-    /// There is no such folder.
-    #[error(
-        "no lake at {}: name another with --lake, or make one (`peerscope demo`, `peerscope replay`)",
-        folder.display()
-    )]
-    Missing {
-        /// Where it was looked for.
-        folder: PathBuf,
-    },
-    /// DataFusion or the file system refused.
+    /// There is no lake, or its store says no.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// DataFusion refused.
     #[error("lake cannot be opened: {0}")]
     Engine(#[from] DataFusionError),
-}
-
-/// The place of a lake: for now a local folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LakeRoot {
-    folder: PathBuf,
-}
-
-impl LakeRoot {
-    /// Reads `./lake`, `/srv/lake` or `file:///srv/lake`.
-    ///
-    /// # Errors
-    /// [`OpenError::Scheme`] for another scheme, [`OpenError::Url`] for a `file:` url with a host.
-    pub fn parse(url: &str) -> std::result::Result<Self, OpenError> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Ok(Self { folder: PathBuf::from(url) });
-        };
-        if scheme != "file" {
-            return Err(OpenError::Scheme { url: url.to_owned(), scheme: scheme.to_owned() });
-        }
-        match Path::from_url_path(rest) {
-            Ok(path) if rest.starts_with('/') => {
-                Ok(Self { folder: PathBuf::from(format!("/{path}")) })
-            }
-            _ => Err(OpenError::Url { url: url.to_owned() }),
-        }
-    }
-
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
-        &self.folder
-    }
 }
 
 /// How a lake is opened.
@@ -101,13 +46,15 @@ impl LakeRoot {
 pub struct Options {
     /// Whose rows are seen; none: all, by the operator.
     pub tenant: Option<String>,
+    /// Only queries are taken, from the operator too.
+    pub queries_only: bool,
     /// Memory for queries; what needs more spills to the temporary folder.
     pub memory_bytes_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tenant: None, memory_bytes_max: 2 << 30 }
+        Self { tenant: None, queries_only: false, memory_bytes_max: 2 << 30 }
     }
 }
 
@@ -116,6 +63,7 @@ impl Default for Options {
 pub struct Lake {
     context: SessionContext,
     tenant: Option<String>,
+    queries_only: bool,
 }
 
 impl Lake {
@@ -123,18 +71,15 @@ impl Lake {
     /// each query, so that a session sees what is committed after it was opened.
     ///
     /// # Errors
-    /// [`OpenError::Missing`] if there is no folder; else what DataFusion says.
+    /// [`OpenError::Lake`] if there is no such place; else what DataFusion says.
     pub async fn open(root: &LakeRoot, options: Options) -> std::result::Result<Self, OpenError> {
-        if !root.folder.is_dir() {
-            return Err(OpenError::Missing { folder: root.folder.clone() });
-        }
-        let files = LocalFileSystem::new_with_prefix(&root.folder)
-            .map_err(|error| DataFusionError::ObjectStore(Box::new(error)))?;
+        let files = objects(root)?;
         let context = context(&options)?;
         let store = ObjectStoreUrl::parse(STORE)?;
-        context.register_object_store(store.as_ref(), Arc::new(files));
+        context.register_object_store(store.as_ref(), Arc::new(Live(files)));
         functions::register(&context);
-        let lake = Self { context, tenant: options.tenant };
+        let queries_only = options.queries_only || options.tenant.is_some();
+        let lake = Self { context, tenant: options.tenant, queries_only };
         for table in tables::ALL {
             lake.register(table)?;
         }
@@ -197,15 +142,16 @@ impl Lake {
     }
 
     /// Plans one statement, and does it at once if it gives no rows. The operator may do all that
-    /// DataFusion does, except write to the lake; a tenant may only query.
+    /// DataFusion does, except write to the lake; a tenant may only query, and so may whoever asks a lake that
+    /// takes queries only.
     ///
     /// # Errors
     /// A statement that is refused or cannot be planned.
     pub async fn plan(&self, statement: Statement) -> Result<DataFrame> {
         let plan = self.context.state().statement_to_plan(statement).await?;
-        match &self.tenant {
-            Some(_) => tenant::verify(&plan)?,
-            None => verify_no_write(&plan)?,
+        match self.queries_only {
+            true => tenant::verify(&plan)?,
+            false => verify_no_write(&plan)?,
         }
         self.context.execute_logical_plan(plan).await
     }
@@ -233,7 +179,8 @@ fn context(options: &Options) -> Result<SessionContext> {
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_str("datafusion.execution.time_zone", "UTC");
     let context = SessionContext::new_with_config_rt(config, runtime);
-    Ok(if options.tenant.is_none() { context.enable_url_table() } else { context })
+    let reads_files = options.tenant.is_none() && !options.queries_only;
+    Ok(if reads_files { context.enable_url_table() } else { context })
 }
 
 /// The schema as it is read: text as views, which are compared and grouped without a copy.

@@ -208,7 +208,7 @@ impl ExecutionPlan for Barrier {
 /// A plan is refused because it names files and counts rows of others.
 pub(super) fn verify(plan: &LogicalPlan) -> Result<()> {
     if let LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) = plan {
-        return plan_err!("EXPLAIN is not for tenants, only queries are");
+        return plan_err!("EXPLAIN is not taken here, only queries are");
     }
     SQLOptions::new()
         .with_allow_ddl(false)

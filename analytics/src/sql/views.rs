@@ -3,6 +3,8 @@
 //! In our own shell `latency_quantiles` uses `hdr_merge`; for other engines it is plain SQL over the
 //! two lists and gives the same numbers. The text is written once and spelled by [`Engine`].
 
+use schemas::tables;
+
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Engine {
@@ -12,6 +14,8 @@ pub(super) enum Engine {
     DataFusion,
     /// The stock DuckDB.
     DuckDb,
+    /// The stock Spark, ANSI or not.
+    Spark,
 }
 
 /// One view.
@@ -29,7 +33,7 @@ pub(super) const ALL: &[View] = &[
     View {
         name: "latency_final",
         meaning: "One row a window: `latency`, overlaid with the newest row of `latency_revisions`.",
-        query: |_| LATENCY_FINAL.trim().to_owned(),
+        query: latency_final,
     },
     View {
         name: "latency_quantiles",
@@ -74,6 +78,23 @@ AND NOT EXISTS (
     AND l.window_secs = r.window_secs AND l.revision >= r.revision)
 ";
 
+/// Spark cannot broadcast the left side of an anti-join, and would shuffle every window against the
+/// few revisions: there the windows that have one are looked up first.
+const LATEST_IN_LATENCY: &str = "  SELECT 1 FROM latency l\n";
+const LATEST_OF_REVISED: &str = "  SELECT 1 FROM (
+    SELECT o.* FROM latency o LEFT SEMI JOIN latency_revisions s
+    ON s.tenant = o.tenant AND s.connection = o.connection AND s.prefix = o.prefix
+      AND s.source = o.source AND s.statistic = o.statistic AND s.window_start = o.window_start
+      AND s.window_secs = o.window_secs) l\n";
+
+fn latency_final(engine: Engine) -> String {
+    let query = LATENCY_FINAL.trim();
+    match engine {
+        Engine::Spark => query.replace(LATEST_IN_LATENCY, LATEST_OF_REVISED),
+        _ => query.to_owned(),
+    }
+}
+
 const KEYS: &str = "tenant, connection, prefix, source, statistic";
 
 const QUANTILES: [(&str, &str); 4] =
@@ -94,18 +115,22 @@ fn latency_quantiles(engine: Engine) -> String {
     let columns = columns(&|q, name| {
         let rank = match engine {
             // A decimal would be multiplied exactly; the rank is one of doubles everywhere.
-            Engine::DuckDb => format!("ceil(CAST({q} AS DOUBLE) * total)"),
+            Engine::DuckDb | Engine::Spark => format!("ceil(CAST({q} AS DOUBLE) * total)"),
             _ => format!("ceil({q} * total)"),
         };
         format!("min(CASE WHEN up_to >= {rank} THEN bucket END) AS {name}")
     });
+    let pairs = match engine {
+        Engine::Spark => "inline(arrays_zip(hist_bucket, hist_count)) AS (bucket, n)",
+        _ => "unnest(hist_bucket) AS bucket, unnest(hist_count) AS n",
+    };
     format!(
         "SELECT {KEYS}, CAST(max(total) AS BIGINT) AS samples,\n  {columns}\nFROM (\n  \
          SELECT {KEYS}, bucket,\n    \
          sum(n) OVER (PARTITION BY {KEYS} ORDER BY bucket) AS up_to,\n    \
          sum(n) OVER (PARTITION BY {KEYS}) AS total\n  FROM (\n    \
          SELECT {KEYS}, bucket, sum(n) AS n\n    FROM (\n      \
-         SELECT {KEYS}, unnest(hist_bucket) AS bucket, unnest(hist_count) AS n\n      \
+         SELECT {KEYS}, {pairs}\n      \
          FROM latency_final)\n    GROUP BY {KEYS}, bucket))\nGROUP BY {KEYS}"
     )
 }
@@ -113,11 +138,21 @@ fn latency_quantiles(engine: Engine) -> String {
 fn incidents(engine: Engine) -> String {
     let micros = |column: &str| match engine {
         Engine::DuckDb => format!("epoch_us({column})"),
+        Engine::Spark => format!("unix_micros({column})"),
         Engine::Ours | Engine::DataFusion => format!("CAST({column} AS BIGINT)"),
     };
-    let divide = if engine == Engine::DuckDb { "//" } else { "/" };
+    let divide = match engine {
+        Engine::DuckDb => "//",
+        Engine::Spark => "div",
+        Engine::Ours | Engine::DataFusion => "/",
+    };
+    let verdict = "coalesce(m.verdict, f.verdict) AS verdict";
+    let columns = match engine {
+        Engine::Spark => each_finding_column(verdict),
+        _ => format!("f.* REPLACE ({verdict})"),
+    };
     format!(
-        "SELECT f.* REPLACE (coalesce(m.verdict, f.verdict) AS verdict),\n  \
+        "SELECT {columns},\n  \
          ({} - {}) {divide} 1000000 AS duration_secs\nFROM findings f\n\
          JOIN (SELECT finding_id, max(sequence) AS sequence FROM findings GROUP BY finding_id) last\n  \
          ON f.finding_id = last.finding_id AND f.sequence = last.sequence\n\
@@ -130,6 +165,36 @@ fn incidents(engine: Engine) -> String {
     )
 }
 
+/// The columns of `findings` with another verdict, for who knows no REPLACE.
+fn each_finding_column(verdict: &str) -> String {
+    let columns = (tables::FINDINGS.columns)();
+    let names = columns.iter().map(|column| column.name).chain(["date"]);
+    let columns: Vec<_> = names
+        .map(|name| if name == "verdict" { verdict.to_owned() } else { format!("f.{name}") })
+        .collect();
+    folded(&columns)
+}
+
+/// A list of columns, broken into lines.
+pub(super) fn folded(names: &[String]) -> String {
+    let mut text = String::new();
+    let mut width = 0;
+    for (at, name) in names.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+            if width + name.len() > 90 {
+                text.push_str("\n  ");
+                width = 0;
+            } else {
+                text.push(' ');
+            }
+        }
+        text.push_str(name);
+        width += name.len() + 2;
+    }
+    text
+}
+
 const OPEN_FINDINGS: &str = "
-SELECT * FROM incidents WHERE phase IN ('opened', 'updated', 'reopened')
+SELECT * FROM incidents WHERE phase IN ('opened', 'updated', 'reopened') AND closed_at IS NULL
 ";

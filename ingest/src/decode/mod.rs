@@ -18,6 +18,7 @@ pub mod openbmp;
 pub mod packet;
 pub mod prometheus;
 pub mod ris_live;
+pub mod rtr;
 pub mod rtt;
 pub mod tables;
 

@@ -3,7 +3,7 @@
 //!
 //! [`bgp`] makes an UPDATE (RFC 4271, 4760), [`messages`] as many as it takes (RFC 7911, 6793),
 //! [`mrt`] the records around them and tables (RFC 6396), [`bmp`] what a router reports (RFC 7854),
-//! [`open`] the OPENs in it, [`bgpdump`] the lines that bgpdump prints.
+//! [`open`] the OPENs in it, [`bgpdump`] the lines that bgpdump prints; [`rtr`] what a router asks a cache of VRPs.
 
 pub mod bgp;
 pub mod bgpdump;
@@ -11,6 +11,7 @@ pub mod bmp;
 pub mod messages;
 pub mod mrt;
 pub mod open;
+pub mod rtr;
 
 #[cfg(test)]
 mod tests {

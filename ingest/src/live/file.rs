@@ -100,7 +100,7 @@ impl FileStream {
     ) -> Result<(), LogError> {
         self.buffer.extend_from_slice(bytes);
         if matches!(self.content, Content::Unknown) {
-            if self.buffer.len() < HEAD_BYTES {
+            if !self.has_head() {
                 return Ok(());
             }
             self.recognise();
@@ -120,6 +120,26 @@ impl FileStream {
             sink.finish()?;
         }
         Ok(())
+    }
+
+    /// Whether enough is there to tell what it is: a whole head, or a first record of what is read as it
+    /// comes. A growing file may not have more for long.
+    fn has_head(&self) -> bool {
+        if self.buffer.len() >= HEAD_BYTES || self.mapping.is_some() {
+            return self.buffer.len() >= HEAD_BYTES;
+        }
+        match kind_of(&self.buffer) {
+            Some(FileKind::RisLive) => self.buffer.contains(&b'\n'),
+            Some(FileKind::Mrt { .. }) => matches!(frame(&self.buffer), Ok(Frame::Whole { .. })),
+            // A common header says its length (RFC 7854 §4.1).
+            Some(FileKind::Bmp) => match self.buffer.split_first_chunk::<5>() {
+                Some(([_, length @ ..], _)) => {
+                    self.buffer.len() >= u32::from_be_bytes(*length) as usize
+                }
+                None => false,
+            },
+            _ => false,
+        }
     }
 
     fn recognise(&mut self) {
@@ -292,7 +312,7 @@ impl FileStream {
         };
         let told = set.damage.iter().chain(&set.refusals).next().cloned();
         self.problem = self.problem.take().or(told);
-        self.latest = set.latest;
+        self.latest = self.latest.max(set.latest);
         step.samples(set)?;
         Ok(buffer.len())
     }

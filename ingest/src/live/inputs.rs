@@ -1,4 +1,12 @@
 //! Inputs: who speaks on which stream, how far each source is, and what became of what it said.
+//!
+//! [`among`]: how they come and go where others write the log too; [`feed`]: what streams say;
+//! [`reach`]: how far they are; [`stale`]: what a restart leaves behind.
+
+mod among;
+mod feed;
+mod reach;
+mod stale;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,15 +16,16 @@ use schemas::tables::Text;
 use schemas::time::Timestamp;
 use tokio::sync::oneshot;
 
-use super::LiveIntake;
-use super::gaps::{Gaps, Heard, tell};
+use super::gaps::{Gaps, Heard};
+use super::known::{self, Known};
 use super::progress::{Passed, Reached, Stall};
 use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
-use super::stream::{Format, Session, Step, address_of, append};
+use super::stream::{Session, Step, address_of, append};
+use super::{Collected, LiveIntake};
 use crate::samples::SampleSet;
 use crate::session::BmpSession;
 use crate::source::folder::FileIdentity;
-use crate::source::live::{Arrival, Word};
+use crate::source::live::{Arrival, Message, Word};
 
 /// Sessions of routers that went away, kept for their return, of one input at most.
 const AWAY_MAX: usize = 1_024;
@@ -32,18 +41,25 @@ pub(super) struct Inputs(Vec<Input>);
 /// One input.
 pub(super) struct Input {
     settings: InputSettings,
-    /// Its number in the log, which stays.
-    pub(super) id: u32,
+    /// Its number in the log, which stays; and the event time that the samples of a followed folder
+    /// have passed: none before its first ones.
+    pub(super) known: Known,
     /// Whether the log knows that number.
     is_known: bool,
+    /// How many prefixes of others it made us follow, by the key under which they are kept.
+    followed: BTreeMap<String, u64>,
+    /// Whether it belongs to this process, as a whole or with some of its streams.
+    is_ours: bool,
+    /// Whether each stream has progress, and a number, of its own.
+    by_stream: bool,
+    /// Whether the log has other writers: what is kept of a stream goes with it.
+    is_among: bool,
     streams: HashMap<u64, Stream>,
     /// BMP sessions of routers that went away.
     away: HashMap<String, Box<BmpSession>>,
     positions: BTreeMap<Text, Position>,
     gaps: Gaps,
     heard: Timestamp,
-    /// Event time that a followed folder has passed; none: it is at "now".
-    behind: Option<Timestamp>,
     /// Event time that messages of samples have passed.
     passed: Passed,
     stall: Stall,
@@ -66,52 +82,53 @@ struct Stream {
     identity: Option<FileIdentity>,
     position: Position,
     reached: Reached,
+    /// Number under which its samples wait for progress: that of its input, or its own.
+    id: u32,
+    passed: Passed,
+}
+
+impl Stream {
+    /// Its session, and what that needs to take something.
+    fn step<'s>(
+        &'s mut self,
+        intake: &'s mut LiveIntake,
+        account: &'s mut Account,
+        now: Timestamp,
+    ) -> (&'s mut Session, Step<'s, Collected>) {
+        let Self { session, source, id, position, .. } = self;
+        let next_offset = &mut position.next_offset;
+        (session, Step { intake, account, source, input: *id, next_offset, now })
+    }
 }
 
 impl Inputs {
-    pub(super) fn new(settings: Vec<InputSettings>, known: &BTreeMap<Text, Position>) -> Self {
-        let mut ids: BTreeMap<String, u32> = BTreeMap::new();
-        for (key, position) in known {
-            if let Some(name) = key.strip_prefix("input\n") {
-                let id = u32::try_from(position.next_offset).unwrap_or(u32::MAX);
-                ids.insert(name.to_owned(), id);
-            }
+    /// All inputs of a run. Where the log has other writers too, numbers are made of names, and nothing
+    /// but listeners is ours before it is given.
+    pub(super) fn new(
+        settings: Vec<InputSettings>,
+        positions: &BTreeMap<Text, Position>,
+        is_alone: bool,
+        intake: &mut LiveIntake,
+    ) -> Self {
+        let (prefixes, followed) = known::followed(positions);
+        intake.interest().follow(prefixes);
+        if !is_alone {
+            return Self::among(settings, positions, &followed);
         }
+        let mut known = known::inputs(positions);
         let mut inputs = Vec::new();
         for settings in settings {
-            let next = ids.values().max().map_or(1, |id| id.saturating_add(1));
-            let is_known = ids.contains_key(&*settings.name);
-            let id = *ids.entry(settings.name.to_string()).or_insert(next);
-            let prefix = format!("{}{BETWEEN}", settings.name);
-            let own = known.iter().filter(|(key, _)| key.starts_with(&prefix));
-            let positions =
-                own.map(|(key, position)| (Text::clone(key), position.clone())).collect();
-            inputs.push(Input { is_known, ..Input::new(settings, id, positions) });
+            let name = settings.name.to_string();
+            let next =
+                known.values().map(|known| known.id).max().map_or(1, |id| id.saturating_add(1));
+            let is_known = known.contains_key(&name);
+            let new = Known { id: next, passed: None };
+            let known = known.entry(name.clone()).or_insert(new).clone();
+            let own = positions_under(&name, positions);
+            let followed = followed.get(&name).map(|count| (name, *count)).into_iter().collect();
+            inputs.push(Input { is_known, followed, ..Input::new(settings, known, own) });
         }
         Self(inputs)
-    }
-
-    /// The peers that listeners told of before the restart are stale.
-    pub(super) fn stale(
-        &mut self,
-        now: Timestamp,
-        intake: &mut LiveIntake,
-    ) -> Result<(), LogError> {
-        for input in &self.0 {
-            let InputSettings { name, collector, format, .. } = &input.settings;
-            let is_listener = matches!(format, Format::Bmp(_) | Format::RisLive);
-            if !is_listener || !input.positions.contains_key(&input.key("")) {
-                continue;
-            }
-            intake.batcher.broadcast(now, |_| Control::Stale {
-                collector: Text::clone(collector),
-                event_time: now,
-            })?;
-            let heard = Heard { source: name, collector: Some(collector), now };
-            let reason = "the service was restarted; what was said meanwhile is not known".into();
-            tell((now, Some(now)), &reason, &heard, intake)?;
-        }
-        Ok(())
     }
 
     /// Takes one word; how many bytes it had.
@@ -123,7 +140,12 @@ impl Inputs {
         moved: &mut Vec<(Text, Position)>,
     ) -> Result<usize, LogError> {
         match self.0.get_mut(arrival.input as usize) {
-            Some(input) => input.take(arrival.stream, arrival.word, now, intake, moved),
+            Some(input) => {
+                let key = input.followed_under(arrival.stream);
+                let bytes = input.take(arrival.stream, arrival.word, now, intake, moved)?;
+                input.note_followed(key, arrival.stream, intake, moved);
+                Ok(bytes)
+            }
             None => Ok(0),
         }
     }
@@ -140,9 +162,11 @@ impl Inputs {
         by_time.entry(now).or_default();
         for input in &mut self.0 {
             input.settings.counts.publish(&input.total, &input.account);
-            if let Some(until) = input.passed(now, timeout_secs) {
-                by_time.entry(until).or_default().push(input.number());
+            let has_streams = !input.streams.is_empty();
+            if !input.is_ours || (input.by_stream && !has_streams) {
+                continue;
             }
+            input.progress(now, timeout_secs, &mut by_time);
             input.tell_stall(now, timeout_secs, intake)?;
         }
         Ok(by_time)
@@ -185,7 +209,7 @@ impl Inputs {
     /// All of them were read to their end, for good.
     pub(super) fn end(&mut self) {
         for input in &mut self.0 {
-            input.behind = None;
+            input.known.passed = None;
             input.streams.values_mut().for_each(|stream| stream.reached = Reached::Now);
         }
     }
@@ -201,17 +225,20 @@ impl Inputs {
 }
 
 impl Input {
-    fn new(settings: InputSettings, id: u32, positions: BTreeMap<Text, Position>) -> Self {
+    fn new(settings: InputSettings, known: Known, positions: BTreeMap<Text, Position>) -> Self {
         Self {
             settings,
-            id,
+            known,
             is_known: false,
+            followed: BTreeMap::new(),
+            is_ours: true,
+            by_stream: false,
+            is_among: false,
             streams: HashMap::new(),
             away: HashMap::new(),
             positions,
             gaps: Gaps::default(),
             heard: Timestamp::MIN,
-            behind: None,
             passed: Passed::default(),
             stall: Stall::default(),
             answers: Vec::new(),
@@ -237,18 +264,24 @@ impl Input {
         self.heard = now;
         match word {
             Word::Opened { remote } => self.open(number, remote, now, intake, moved).map(|()| 64),
+            Word::Begins { offset } => {
+                if let Some(stream) = self.streams.get_mut(&number) {
+                    stream.position.next_offset = offset;
+                    self.settle(number, false, moved);
+                }
+                Ok(64)
+            }
             Word::Bytes(bytes) => {
-                self.feed(number, None, &bytes, now, intake, moved)?;
+                self.feed(number, &bytes, now, intake, moved)?;
                 Ok(bytes.len())
             }
             Word::Message { offset, payload, broker_time } => {
-                self.feed(number, Some(offset), &payload, now, intake, moved)?;
-                self.reach(number, broker_time.map_or(Reached::Now, Reached::Time));
-                Ok(payload.len() + 64)
+                let message = Message { offset, payload, broker_time };
+                self.messages(number, &[message], now, intake, moved)
             }
+            Word::Messages(messages) => self.messages(number, &messages, now, intake, moved),
             Word::Samples { samples, answer } => self.samples(*samples, answer, now, intake, moved),
             Word::CaughtUp => {
-                self.behind = None;
                 self.reach(number, Reached::Now);
                 Ok(64)
             }
@@ -302,8 +335,10 @@ impl Input {
         }
         self.know(moved);
         let identity = file.map(|(identity, _)| identity);
-        let reached = Reached::Nothing;
-        let stream = Stream { session, source, key, remote, identity, position, reached };
+        let id = if self.by_stream { among::number_of(&key) } else { self.known.id };
+        let (reached, passed) = (Reached::Nothing, Passed::default());
+        let stream =
+            Stream { session, source, key, remote, identity, position, reached, id, passed };
         self.streams.insert(number, stream);
         Ok(())
     }
@@ -311,8 +346,7 @@ impl Input {
     /// The number of the input becomes part of the log.
     fn know(&mut self, moved: &mut Vec<(Text, Position)>) {
         if !std::mem::replace(&mut self.is_known, true) {
-            let id = Position { next_offset: self.id.into(), ..Position::default() };
-            moved.push((format!("input\n{}", self.settings.name).into(), id));
+            known::note_input(&self.settings.name, &self.known, moved);
         }
     }
 
@@ -330,84 +364,10 @@ impl Input {
         }
         self.know(moved);
         let bytes = samples.rows.len() * 16 + 64;
-        let account = append(samples, self.id, now, intake)?;
+        let account = append(samples, self.known.id, now, intake)?;
         self.account.take(&account);
         self.answers.extend(answer.map(|answer| (answer, account)));
         Ok(bytes)
-    }
-
-    /// Event time that the input has passed, if it is known.
-    fn passed(&mut self, now: Timestamp, timeout_secs: i64) -> Option<Timestamp> {
-        if matches!(self.settings.format, Format::RttMessages) {
-            let streams = self.streams.values().map(|stream| stream.reached);
-            self.passed.at(streams, now, timeout_secs)
-        } else {
-            Some(self.behind.map_or(now, |behind| behind.min(now)))
-        }
-    }
-
-    /// A gap begins where the input makes no progress for too long, and ends with the next one.
-    fn tell_stall(
-        &mut self,
-        now: Timestamp,
-        timeout_secs: i64,
-        intake: &mut LiveIntake,
-    ) -> Result<(), LogError> {
-        let reached = match self.settings.format {
-            Format::RttMessages => self.passed.reached(),
-            _ => Some(self.behind.map_or(now, |behind| behind.min(now))),
-        };
-        let heard = Heard { source: &self.settings.name, collector: None, now };
-        self.stall.tell(reached, timeout_secs, &heard, &mut self.gaps, intake)
-    }
-
-    fn reach(&mut self, number: u64, reached: Reached) {
-        if let Some(stream) = self.streams.get_mut(&number) {
-            stream.reached = reached;
-        }
-    }
-
-    fn feed(
-        &mut self,
-        number: u64,
-        offset: Option<u64>,
-        bytes: &[u8],
-        now: Timestamp,
-        intake: &mut LiveIntake,
-        moved: &mut Vec<(Text, Position)>,
-    ) -> Result<(), LogError> {
-        let Some(stream) = self.streams.get_mut(&number) else { return Ok(()) };
-        if matches!(stream.session, Session::Bmp(_) | Session::RisLive(_)) {
-            // One counter for all sessions of a listener.
-            stream.position.next_offset =
-                self.positions.get(&stream.key).map_or(0, |position| position.next_offset);
-        }
-        let mut step = Step {
-            intake,
-            account: &mut self.account,
-            source: &stream.source,
-            input: self.id,
-            next_offset: &mut stream.position.next_offset,
-            now,
-        };
-        let fed = match (offset, &stream.session) {
-            (Some(_), Session::RisLive(_)) => {
-                let own = *step.next_offset;
-                stream.session.message(own, bytes, &mut step)?
-            }
-            (Some(offset), _) => stream.session.message(offset, bytes, &mut step)?,
-            (None, _) => stream.session.feed(bytes, &mut step)?,
-        };
-        stream.position.bytes += bytes.len() as u64;
-        if let Err(words) = fed {
-            let remote = &stream.remote;
-            tracing::warn!(input = %self.settings.name, %remote, error = %words, "refused");
-            if self.problems.len() < PROBLEMS_MAX {
-                self.problems.push(format!("{remote}: {words}"));
-            }
-        }
-        self.settle(number, false, moved);
-        Ok(())
     }
 
     /// Notes the position of a stream.
@@ -415,19 +375,21 @@ impl Input {
         let Some(stream) = self.streams.get_mut(&number) else { return };
         stream.position.is_done = is_done;
         let mut position = stream.position.clone();
+        let mut passed = self.known.passed;
         if let Session::File(file) = &stream.session {
             position.bytes = position.bytes.saturating_sub(file.buffered_bytes() as u64);
             // Samples are appended when the file is whole: until then it was not read.
-            self.behind = self.behind.max(file.latest);
+            passed = passed.max(file.latest);
         }
         let kept = Kept { identity: stream.identity.clone(), state: stream.session.state() };
         if kept.identity.is_some() || !kept.state.is_empty() {
             position.session = postcard::to_stdvec(&kept).unwrap_or_default();
         }
         self.positions.insert(Text::clone(&stream.key), position.clone());
-        match moved.iter_mut().find(|(key, _)| *key == stream.key) {
-            Some((_, there)) => *there = position,
-            None => moved.push((Text::clone(&stream.key), position)),
+        known::note(moved, Text::clone(&stream.key), position);
+        if passed != self.known.passed {
+            self.known.passed = passed;
+            known::note_input(&self.settings.name, &self.known, moved);
         }
     }
 
@@ -443,15 +405,8 @@ impl Input {
         let is_whole = reason == END;
         let must_close = is_whole || !matches!(stream.session, Session::File(_));
         if must_close {
-            let mut step = Step {
-                intake,
-                account: &mut self.account,
-                source: &stream.source,
-                input: self.id,
-                next_offset: &mut stream.position.next_offset,
-                now,
-            };
-            stream.session.close(reason, &mut step)?;
+            let (session, mut step) = stream.step(intake, &mut self.account, now);
+            session.close(reason, &mut step)?;
         }
         self.settle(number, is_whole, moved);
         let Some(mut stream) = self.streams.remove(&number) else { return Ok(()) };
@@ -493,4 +448,11 @@ impl Input {
             place.control(Control::Ledger { source, account: account.clone(), event_time: now })
         })
     }
+}
+
+/// The positions of one input's streams.
+fn positions_under(name: &str, known: &BTreeMap<Text, Position>) -> BTreeMap<Text, Position> {
+    let prefix = format!("{name}{BETWEEN}");
+    let own = known.iter().filter(|(key, _)| key.starts_with(&prefix));
+    own.map(|(key, position)| (Text::clone(key), position.clone())).collect()
 }

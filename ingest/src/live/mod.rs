@@ -10,41 +10,46 @@
 mod file;
 mod gaps;
 mod inputs;
+pub(crate) mod known;
+mod orders;
 mod progress;
 mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemas::batch::{Control, EventBatch};
-use schemas::log::{Append, LogError, Position, Publisher};
+use schemas::log::{Append, LogError, Position};
+use schemas::reference::ReferenceSet;
 use schemas::registry::Registry;
 use schemas::tables::Text;
 use schemas::time::{MICROS_PER_SEC, Timestamp};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::batcher::{Batcher, Outlet};
 use crate::intake::Intake;
-use crate::log::embedded::{EmbeddedWriter, Recovered};
+use crate::log::embedded::{Recovered, with_room};
 use crate::session::interest::Keep;
 use crate::source::counter::Counter;
 use crate::source::live::Arrival;
 
 use inputs::{Input, Inputs};
+pub use orders::{Keys, LiveLog, Order, Orders};
 pub use progress::InputCounts;
 pub use settings::{CollectorOf, InputReport, InputSettings, positions_of};
 pub use stream::{FileOptions, Format};
+pub(crate) use versions::hash;
+use versions::versioned;
+pub use versions::{VERSIONS_WAITING_MAX, Version, reference_of};
 
 /// Bytes of arrivals taken into one append at most.
 const ROUND_BYTES_MAX: usize = 4 << 20;
-/// How long a full disk is waited for before the next try.
-const DISK_RETRY: Duration = Duration::from_secs(1);
-/// Key of the registry among the positions: its version and its hash.
-const REGISTRY_KEY: &str = "registry";
+/// Seconds of log time between two snapshots that are asked for because the log is full.
+const FULL_SNAPSHOT_SECS: i64 = 10;
 
 /// Settings of a running intake.
 pub struct LiveOptions {
@@ -52,18 +57,29 @@ pub struct LiveOptions {
     pub registry: Arc<Registry>,
     /// Settings of the folds as JSON: with the registry they are a version.
     pub settings: Text,
+    /// Reference data that count; none if others write the log too.
+    pub reference: ReferenceSet,
+    /// What counts later, as it is told.
+    pub versions: mpsc::Receiver<Version>,
     /// Which routes are kept.
     pub keep: Keep,
     /// The inputs, by their number among the arrivals.
     pub inputs: Vec<InputSettings>,
     /// Seconds of log time after which what was told is to be in the lake.
     pub commit_secs: u32,
+    /// Seconds of log time after which the state of the folds is to be kept.
+    pub snapshot_secs: u32,
     /// Whether the inputs end for good when they end: then everything in them has passed.
     pub is_final: bool,
     /// An input without progress for this long is passed over: `[latency] progress_timeout_secs`.
     pub progress_timeout_secs: u32,
     /// Where the second of log time of the last append is noted, for whoever asks if we live.
     pub heartbeat: Arc<Counter>,
+    /// Where inputs are ordered to come and go, if others write the log too: then the registry is of the
+    /// version that is in force, and ticks, commits and versions are not ours.
+    pub orders: Option<Orders>,
+    /// What comes within this time goes into one append.
+    pub linger: Duration,
 }
 
 /// Collects the batches of one append.
@@ -78,12 +94,20 @@ impl Outlet for Collected {
 }
 
 /// A running intake.
-pub struct Live<C> {
+pub struct Live<C, W> {
     clock: C,
     intake: Intake<Collected>,
+    versions: mpsc::Receiver<Version>,
+    /// Hash of the registry and the settings in force.
+    registry_hash: Vec<u8>,
+    /// Reference data in force.
+    reference: ReferenceSet,
     inputs: Inputs,
-    writer: EmbeddedWriter,
+    writer: W,
+    orders: Option<Orders>,
+    linger: Duration,
     commit_secs: u32,
+    snapshot_secs: u32,
     is_final: bool,
     progress_timeout_secs: i64,
     heartbeat: Arc<Counter>,
@@ -92,11 +116,24 @@ pub struct Live<C> {
     second: i64,
     /// Log time of the last commit record.
     committed: Timestamp,
+    /// Log time of the last one that asks for the state.
+    kept: Timestamp,
+    /// Whether the log was full at the last look.
+    is_full: bool,
     /// Positions that moved since the last append.
     moved: Vec<(Text, Position)>,
 }
 
-impl<C: Fn() -> Timestamp> Live<C> {
+/// What is waited for.
+enum Woken {
+    Arrival(Arrival),
+    Order(Order),
+    Time,
+    /// Nobody is left to send anything.
+    Over,
+}
+
+impl<C: Fn() -> Timestamp, W: LiveLog> Live<C, W> {
     /// An intake that goes on where the log ends. What the log holds of routers that were connected
     /// is stale from here on, and a changed registry is a new version.
     ///
@@ -104,43 +141,47 @@ impl<C: Fn() -> Timestamp> Live<C> {
     /// [`LogError`] if the log does not take it.
     pub fn start(
         options: LiveOptions,
-        writer: EmbeddedWriter,
+        writer: W,
         recovered: &Recovered,
         clock: C,
     ) -> Result<Self, LogError> {
         let LiveOptions { registry, settings, keep, inputs, .. } = options;
         let (commit_secs, is_final) = (options.commit_secs, options.is_final);
         let now = clock().max(recovered.log_time.unwrap_or(Timestamp::MIN));
-        let (registry, is_new) = versioned(&registry, &settings, recovered);
+        let is_alone = options.orders.is_none();
+        let registry_hash = hash(&registry, &settings);
+        let (registry, is_new) =
+            if is_alone { versioned(&registry, &settings, recovered) } else { (registry, false) };
         let batcher = Batcher::new(&recovered.next_offsets, true, Collected::default());
+        let mut intake = Intake::new(batcher, Arc::clone(&registry), keep);
+        let inputs = Inputs::new(inputs, &recovered.positions, is_alone, &mut intake);
         let mut live = Self {
             clock,
-            intake: Intake::new(batcher, Arc::clone(&registry), keep),
-            inputs: Inputs::new(inputs, &recovered.positions),
+            intake,
+            versions: options.versions,
+            registry_hash,
+            reference: reference_of(recovered),
+            inputs,
             writer,
+            orders: options.orders,
+            linger: options.linger,
             commit_secs: commit_secs.max(1),
+            snapshot_secs: options.snapshot_secs.max(1),
             is_final,
             progress_timeout_secs: options.progress_timeout_secs.into(),
             heartbeat: options.heartbeat,
             now,
             second: now.secs(),
             committed: now,
+            kept: now,
+            is_full: false,
             moved: Vec::new(),
         };
+        live.refer(options.reference)?;
         if is_new {
-            let version = &registry;
-            live.intake.batcher.broadcast(now, |_| Control::Registry {
-                registry: Arc::clone(version),
-                settings: Some(Text::clone(&settings)),
-            })?;
-            let position = Position {
-                next_offset: registry.version.into(),
-                session: hash(&registry, &settings),
-                ..Position::default()
-            };
-            live.moved.push((REGISTRY_KEY.into(), position));
+            live.register(&registry, &settings)?;
         }
-        if recovered.log_time.is_some() {
+        if recovered.log_time.is_some() || !is_alone {
             live.inputs.stale(now, &mut live.intake)?;
         }
         live.append()?;
@@ -159,16 +200,22 @@ impl<C: Fn() -> Timestamp> Live<C> {
         loop {
             let until_tick = MICROS_PER_SEC - (self.clock)().micros().rem_euclid(MICROS_PER_SEC);
             let wait = Duration::from_micros(until_tick.unsigned_abs());
-            let first =
-                runtime.block_on(async { tokio::time::timeout(wait, arrivals.recv()).await });
-            self.now = self.now.max((self.clock)());
-            match first {
-                Ok(None) => break,
-                Ok(Some(first)) => self.round(first, &mut arrivals)?,
-                Err(_) => {}
+            if self.must_wait() && !arrivals.is_closed() {
+                std::thread::sleep(wait);
+                self.now = self.now.max((self.clock)());
+            } else {
+                let woken = runtime.block_on(wake(wait, &mut arrivals, &mut self.orders));
+                self.now = self.now.max((self.clock)());
+                match woken {
+                    Woken::Over => break,
+                    Woken::Arrival(first) => self.round(first, &mut arrivals, runtime)?,
+                    Woken::Order(order) => self.obey(order, &mut arrivals)?,
+                    Woken::Time => {}
+                }
             }
             self.tick()?;
             self.append()?;
+            self.enter_versions()?;
             self.inputs.answer();
             self.heartbeat.set(self.now.secs().unsigned_abs());
         }
@@ -178,21 +225,43 @@ impl<C: Fn() -> Timestamp> Live<C> {
             self.inputs.end();
         }
         self.pass()?;
-        self.commit()?;
+        self.commit(true)?;
         Ok(self.inputs.reports())
     }
 
-    /// Takes an arrival and what waits behind it.
+    /// Whether the log is full: then nothing is taken, and TCP and the brokers hold what comes, until
+    /// the folds have kept their state and segments are let go.
+    fn must_wait(&mut self) -> bool {
+        let was_full = std::mem::replace(&mut self.is_full, self.writer.is_full());
+        match (was_full, self.is_full) {
+            (false, true) => tracing::error!(
+                "the log has reached [log] bytes_max, sources wait until segments are released"
+            ),
+            (true, false) => tracing::info!("the log has room again"),
+            _ => {}
+        }
+        self.is_full
+    }
+
+    /// Takes an arrival and what waits behind it, and what comes while it lingers.
     fn round(
         &mut self,
         first: Arrival,
         arrivals: &mut mpsc::Receiver<Arrival>,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<(), LogError> {
+        let since = Instant::now();
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(arrival) = next {
             bytes += self.inputs.take(arrival, self.now, &mut self.intake, &mut self.moved)?;
             next = if bytes < ROUND_BYTES_MAX { arrivals.try_recv().ok() } else { None };
+            let left = self.linger.saturating_sub(since.elapsed());
+            if next.is_none() && bytes < ROUND_BYTES_MAX && !left.is_zero() {
+                let more =
+                    runtime.block_on(async { tokio::time::timeout(left, arrivals.recv()).await });
+                next = more.ok().flatten();
+            }
         }
         Ok(())
     }
@@ -204,8 +273,11 @@ impl<C: Fn() -> Timestamp> Live<C> {
         }
         self.second = self.now.secs();
         self.pass()?;
-        if self.now.secs_since(self.committed) >= i64::from(self.commit_secs) {
-            self.commit()?;
+        let since_kept = self.now.secs_since(self.kept);
+        let must_keep = since_kept >= i64::from(self.snapshot_secs)
+            || (self.is_full && since_kept >= FULL_SNAPSHOT_SECS);
+        if must_keep || self.now.secs_since(self.committed) >= i64::from(self.commit_secs) {
+            self.commit(must_keep)?;
         }
         Ok(())
     }
@@ -213,7 +285,11 @@ impl<C: Fn() -> Timestamp> Live<C> {
     fn pass(&mut self) -> Result<(), LogError> {
         let until = Timestamp(self.now.secs() * MICROS_PER_SEC);
         let timeout_secs = self.progress_timeout_secs;
+        let is_alone = self.orders.is_none();
         for (until, inputs) in self.inputs.progress(until, timeout_secs, &mut self.intake)? {
+            if inputs.is_empty() && !is_alone {
+                continue;
+            }
             let inputs = &inputs;
             self.intake
                 .batcher
@@ -223,11 +299,16 @@ impl<C: Fn() -> Timestamp> Live<C> {
     }
 
     /// What was told so far is to be in the lake: accounts, and the record that closes files, which
-    /// is the last one of its batch.
-    fn commit(&mut self) -> Result<(), LogError> {
+    /// is the last one of its batch. It also says whether the state of the folds is to be kept.
+    fn commit(&mut self, snapshot: bool) -> Result<(), LogError> {
         self.committed = self.now;
+        if snapshot {
+            self.kept = self.now;
+        }
         self.inputs.accounts(self.now, &mut self.intake)?;
-        self.intake.batcher.broadcast(self.now, |_| Control::Commit)?;
+        if self.orders.is_none() {
+            self.intake.batcher.broadcast(self.now, |_| Control::Commit { snapshot })?;
+        }
         self.append()
     }
 
@@ -240,53 +321,32 @@ impl<C: Fn() -> Timestamp> Live<C> {
         }
         let positions = std::mem::take(&mut self.moved);
         let append = Append { log_time: self.now, batches, positions };
-        let mut tries: u64 = 0;
-        loop {
-            match self.writer.append(&append) {
-                Ok(()) => break,
-                Err(LogError::Disk { path, error }) if is_passing(&error) => {
-                    if tries.is_multiple_of(10) {
-                        let path = path.display();
-                        tracing::error!(%path, %error, "log not written, sources wait");
-                    }
-                    tries += 1;
-                    std::thread::sleep(DISK_RETRY);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        with_room(|| self.writer.append(&append))?;
         self.writer.sync()
     }
 }
 
-/// Whether an error of the disk may go away when somebody makes room.
-fn is_passing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
-}
-
-fn hash(registry: &Registry, settings: &str) -> Vec<u8> {
-    let contents = serde_json::json!({
-        "settings": settings,
-        "connections": registry.connections(),
-        "watched": registry.watched(),
-    });
-    Sha256::digest(contents.to_string().as_bytes()).to_vec()
-}
-
-/// The registry under the version that the log gives it, and whether that is a new one.
-fn versioned(
-    registry: &Arc<Registry>,
-    settings: &str,
-    recovered: &Recovered,
-) -> (Arc<Registry>, bool) {
-    let known = recovered.positions.get(REGISTRY_KEY);
-    let last = known.map_or(0, |position| position.next_offset);
-    let is_new = known.is_none_or(|position| position.session != hash(registry, settings));
-    let version = u32::try_from(last + u64::from(is_new)).unwrap_or(u32::MAX);
-    let mut registry = Registry::clone(registry);
-    registry.version = version;
-    (Arc::new(registry), is_new)
+/// Waits for the next thing to do.
+async fn wake(
+    wait: Duration,
+    arrivals: &mut mpsc::Receiver<Arrival>,
+    orders: &mut Option<Orders>,
+) -> Woken {
+    let ordered = async {
+        match orders {
+            Some(orders) => orders.recv().await,
+            None => None,
+        }
+    };
+    tokio::select! {
+        biased;
+        Some(order) = ordered => Woken::Order(order),
+        arrival = tokio::time::timeout(wait, arrivals.recv()) => match arrival {
+            Ok(Some(arrival)) => Woken::Arrival(arrival),
+            Ok(None) => Woken::Over,
+            Err(_) => Woken::Time,
+        },
+    }
 }
 
 /// One input's word goes to its streams.
@@ -295,6 +355,6 @@ type LiveIntake = Intake<Collected>;
 impl Input {
     /// Number of the input in the log.
     const fn number(&self) -> u32 {
-        self.id
+        self.known.id
     }
 }

@@ -32,6 +32,8 @@ pub struct InputSettings {
     pub collector_of: Option<Arc<CollectorOf>>,
     /// Where is counted what became of what it told.
     pub counts: Arc<InputCounts>,
+    /// Whether it is a listener: nobody else can have it.
+    pub belongs_to_process: bool,
 }
 
 /// What came of an input.

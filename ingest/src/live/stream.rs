@@ -16,6 +16,7 @@ use crate::samples::{SampleFeed, SampleSet};
 use crate::session::openbmp::OpenBmpSession;
 use crate::session::ris_live::RisSession;
 use crate::session::{BmpOptions, BmpSession, RouteSink as _, SessionEvent};
+use crate::source::live::Message;
 use crate::source::rtt_body;
 
 /// What an input's streams are.
@@ -221,6 +222,21 @@ impl<O: Outlet> Step<'_, O> {
         let account = append(set, self.input, self.now, self.intake)?;
         self.account.take(&account);
         Ok(())
+    }
+
+    /// Takes messages that are lines of samples, as one body.
+    pub(super) fn lines_of_samples(
+        &mut self,
+        messages: &[Message],
+    ) -> Result<Result<(), Fatal>, LogError> {
+        let bytes = messages.iter().map(|message| message.payload.len() + 1).sum();
+        let mut body = Vec::with_capacity(bytes);
+        for message in messages {
+            body.extend_from_slice(&message.payload);
+            body.push(b'\n');
+            *self.next_offset = message.offset + 1;
+        }
+        self.message_of_samples(&body)
     }
 
     /// Takes a message of samples.

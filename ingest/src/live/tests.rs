@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use schemas::batch::{Content, PeerState};
 use schemas::bgp::{AsPath, Asn, Origin, PathAttributes};
 use schemas::log::{Log as _, PartitionReader as _};
+use schemas::reference::{ReferenceKind, ReferenceVersion};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -15,7 +16,7 @@ use crate::encode::bmp::{self, Peer};
 use crate::log::embedded::{EmbeddedOptions, open};
 use crate::samples::{Owners, SampleSet};
 use crate::session::BmpOptions;
-use crate::source::live::{Outbox, Word};
+use crate::source::live::{Message, Outbox, Word};
 use crate::source::rtt_body;
 
 fn registry(prefix: &str) -> Arc<Registry> {
@@ -41,6 +42,7 @@ fn input(format: Format) -> InputSettings {
         book: None,
         collector_of: None,
         counts: Arc::default(),
+        belongs_to_process: true,
     }
 }
 
@@ -51,16 +53,36 @@ fn hear(folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
 
 /// Lets an intake hear these words, at one time a round, and stop.
 fn hear_as(format: Format, folder: &Path, prefix: &str, secs: i64, words: Vec<(u64, Word)>) {
+    hear_of(format, folder, (prefix, &[], &[]), secs, words);
+}
+
+/// What is registered and what reference data count at the start, and versions that come later.
+type Versions<'v> = (&'v str, &'v [&'v str], &'v [Version]);
+
+fn hear_of(
+    format: Format,
+    folder: &Path,
+    (prefix, reference, later): Versions<'_>,
+    secs: i64,
+    words: Vec<(u64, Word)>,
+) {
     let (_, writer, recovered) = open(options(folder)).unwrap();
+    let (tell, versions) = mpsc::channel(VERSIONS_WAITING_MAX);
+    later.iter().for_each(|version| tell.try_send(version.clone()).unwrap());
     let options = LiveOptions {
         registry: registry(prefix),
         settings: "{}".into(),
+        reference: contents(reference),
+        versions,
         keep: Keep::Ours,
         inputs: vec![input(format)],
+        snapshot_secs: 300,
         commit_secs: 1,
         is_final: true,
         progress_timeout_secs: 300,
         heartbeat: Arc::default(),
+        orders: None,
+        linger: Duration::ZERO,
     };
     let times = Mutex::new(VecDeque::from([Timestamp::from_secs(secs)]));
     let clock = move || {
@@ -78,6 +100,16 @@ fn hear_as(format: Format, folder: &Path, prefix: &str, secs: i64, words: Vec<(u
     drop(outbox);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     live.run(receiver, runtime.handle()).unwrap();
+}
+
+/// VRPs by these hashes.
+fn contents(hashes: &[&str]) -> ReferenceSet {
+    let version = |hash: &&str| ReferenceVersion {
+        kind: ReferenceKind::Vrps,
+        hash: (*hash).into(),
+        date: Some(Timestamp(7)),
+    };
+    ReferenceSet { versions: hashes.iter().map(version).collect(), doubt: None }
 }
 
 fn batches(folder: &Path) -> Vec<EventBatch> {
@@ -119,7 +151,10 @@ fn told(folder: &Path) -> Vec<String> {
                         Control::Ledger { account, .. } => {
                             format!("read {} ours {}", account.read, account.accepted)
                         }
-                        Control::Commit => "commit".to_owned(),
+                        Control::Commit { .. } => "commit".to_owned(),
+                        Control::Reference(set) => {
+                            format!("reference {}", set.versions.first().unwrap().hash)
+                        }
                         _ => continue,
                     },
                 });
@@ -194,7 +229,7 @@ fn what_a_router_says_is_in_the_log_and_a_restart_makes_it_stale() {
     assert_eq!(third, ["version 2", "all stale", "gap ends", "commit"]);
     let batches = batches(folder.path());
     assert!(batches.iter().all(|batch| batch.is_live));
-    let closing = batches.iter().filter(|batch| batch.closes_files()).count();
+    let closing = batches.iter().filter(|batch| batch.commit().is_some()).count();
     assert_eq!(closing, 3, "a commit is the last record of its batch");
 }
 
@@ -284,4 +319,76 @@ fn log_time_never_goes_back() {
         .map(|times| times.0)
         .collect();
     assert!(times.is_sorted() && times.first() == Some(&Timestamp::from_secs(500)), "{times:?}");
+}
+
+/// Versions count from a record on: what was matched before stands before it, and what says nothing new
+/// is no record, over a restart either.
+#[test]
+fn versions_that_come_later_are_records_and_unchanged_ones_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let registered = |prefix: &str, settings: &str| Version::Registry {
+        registry: registry(prefix),
+        settings: settings.into(),
+    };
+    let later = [
+        registered("192.0.2.0/24", "{}"),
+        registered("198.51.100.0/24", "{}"),
+        Version::Reference(contents(&["a"])),
+        Version::Reference(contents(&["b"])),
+    ];
+    let hear = |versions: Versions<'_>, secs: i64| {
+        hear_of(Format::Samples, folder.path(), versions, secs, vec![(1, Word::CaughtUp)]);
+        told(folder.path())
+    };
+    let first = hear(("192.0.2.0/24", &["a"], &later), 100);
+    let versions = |told: &[String]| -> Vec<String> {
+        let is_version =
+            |word: &&String| word.starts_with("version") || word.starts_with("reference");
+        told.iter().filter(is_version).cloned().collect()
+    };
+    let wanted = ["reference a", "version 1", "version 2", "reference b"];
+    assert_eq!(versions(&first), wanted);
+    let again = hear(("198.51.100.0/24", &["b"], &[]), 200);
+    assert_eq!(versions(&again), wanted, "the restart says nothing new");
+    let third = hear(("198.51.100.0/24", &["c"], &[]), 300);
+    assert_eq!(versions(&third)[4..], ["reference c"]);
+}
+
+/// Lines of samples are read as one body, whatever stands between them; each message counts as if it had
+/// come alone, and the position is behind the last one.
+#[test]
+fn messages_that_come_together_are_read_as_if_they_came_alone() {
+    let line = |ip: &str| sample(ip, 95).into_bytes();
+    let payloads = [
+        line("192.0.2.1"),
+        [line("192.0.2.2"), b"\n".to_vec(), line("192.0.2.3")].concat(),
+        b"nothing".to_vec(),
+        line("198.51.100.1"),
+        b"time,ip,rtt_us,source\n95,192.0.2.4,21500,p\n".to_vec(),
+        b"{\"time\":95,\"ip\":\"192.0.2.5\",\"rtt_us\":\"many\"}".to_vec(),
+        line("192.0.2.6"),
+    ];
+    let told_of = |together: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |(offset, payload): (u64, &Vec<u8>)| Message {
+            offset,
+            broker_time: Some(Timestamp::from_secs(95)),
+            payload: payload.clone(),
+        };
+        let messages: Vec<Message> = (10..).zip(&payloads).map(message).collect();
+        let mut words = vec![(1, Word::Opened { remote: "rtt-0".to_owned() })];
+        if together {
+            words.push((1, Word::Messages(messages)));
+        } else {
+            words.extend(messages.into_iter().map(|one| (1, Word::Messages(vec![one]))));
+        }
+        hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 100, words);
+        let (_, _, recovered) = open(options(folder.path())).unwrap();
+        let (offsets, _) = positions_of(&recovered.positions, "routers");
+        (told(folder.path()), offsets["rtt-0"])
+    };
+    let (together, next) = told_of(true);
+    assert_eq!((&together, next), (&told_of(false).0, 17));
+    let samples = together.iter().filter(|word| *word == "sample").count();
+    assert_eq!((samples, together[together.len() - 2].as_str()), (5, "read 8 ours 5"));
 }

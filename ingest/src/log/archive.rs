@@ -5,7 +5,7 @@
 //! tick goes to every partition when the merged time enters another second; a jump is one tick.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Seek as _};
 use std::path::Path;
@@ -14,7 +14,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use schemas::batch::{Control, EventBatch};
+use schemas::bgp::Prefix;
 use schemas::log::{Log, LogError, PartitionReader};
+use schemas::reference::ReferenceSet;
 use schemas::registry::Registry;
 use schemas::tables::Text;
 use schemas::time::{MICROS_PER_SEC, Timestamp};
@@ -46,8 +48,12 @@ pub struct ArchiveOptions {
     pub mappings: BTreeMap<String, Mapping>,
     /// What is ours.
     pub registry: Arc<Registry>,
+    /// Which reference data count since when, in order.
+    pub references: Vec<(Timestamp, ReferenceSet)>,
     /// Which routes are kept.
     pub keep: Keep,
+    /// Prefixes of others that an archive before this one made us follow.
+    pub followed: Vec<Prefix>,
     /// Number of partitions, at least 1.
     pub partitions: u32,
 }
@@ -59,6 +65,8 @@ pub struct ArchiveReport {
     pub inputs: Vec<InputReport>,
     /// The last time merged.
     pub end: Timestamp,
+    /// Prefixes of others that are followed, in order.
+    pub followed: Vec<Prefix>,
 }
 
 /// The merged archive.
@@ -162,7 +170,10 @@ type Key = (Timestamp, bool, usize);
 
 struct Merge {
     registry: Arc<Registry>,
+    /// Those that do not count yet.
+    references: VecDeque<(Timestamp, ReferenceSet)>,
     keep: Keep,
+    followed: Vec<Prefix>,
     inputs: Vec<Option<Input>>,
     next: BinaryHeap<Reverse<Key>>,
     second: Option<i64>,
@@ -205,7 +216,9 @@ impl Merge {
         ranked.sort_by_key(|(first, content_hash, ..)| (*first, *content_hash));
         let mut merge = Self {
             registry: Arc::clone(&options.registry),
+            references: options.references.iter().cloned().collect(),
             keep: options.keep,
+            followed: options.followed.clone(),
             inputs: Vec::with_capacity(ranked.len()),
             next: BinaryHeap::new(),
             second: None,
@@ -225,6 +238,7 @@ impl Merge {
     ) -> Result<ArchiveReport, LogError> {
         let batcher = Batcher::new(&vec![0; senders.len()], false, Channels(senders));
         let mut intake = Intake::new(batcher, Arc::clone(&self.registry), self.keep);
+        intake.interest().follow(std::mem::take(&mut self.followed));
         let mut report = ArchiveReport::default();
         let mut records = 0;
         while let Some(Reverse((mut time, after_ribs, rank))) = self.next.pop() {
@@ -272,12 +286,16 @@ impl Merge {
         }
         intake.batcher.flush()?;
         intake.batcher.outlet_mut().end()?;
+        report.followed = intake.interest().followed();
         progress(report.end, records);
         Ok(report)
     }
 
-    /// Time moves for every partition; the registry stands before everything else.
+    /// Time moves for every partition; reference data and the registry stand before everything else.
     fn tick(&mut self, time: Timestamp, batcher: &mut Batcher<Channels>) -> Result<(), LogError> {
+        if self.references.front().is_some_and(|(from, _)| *from <= time) {
+            self.refer(time, batcher)?;
+        }
         if self.second == Some(time.secs()) {
             return Ok(());
         }
@@ -291,6 +309,20 @@ impl Merge {
         self.second = Some(time.secs());
         let until = Timestamp(time.secs() * MICROS_PER_SEC);
         batcher.broadcast(time, |_| Control::Tick { inputs: vec![ARCHIVE_INPUT], until })
+    }
+
+    /// Reference data begin to count, each at its date; of those from before the first record the last.
+    fn refer(&mut self, time: Timestamp, batcher: &mut Batcher<Channels>) -> Result<(), LogError> {
+        while let Some((from, set)) = self.references.pop_front_if(|(from, _)| *from <= time) {
+            let is_past = self.references.front().is_some_and(|(next, _)| *next <= time);
+            let at = match self.second {
+                None if is_past => continue,
+                None => time,
+                Some(_) => from,
+            };
+            batcher.broadcast(at, |_| Control::Reference(set.clone()))?;
+        }
+        Ok(())
     }
 }
 

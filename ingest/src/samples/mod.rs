@@ -31,7 +31,7 @@ use crate::decode::mapping::Mapping;
 use crate::decode::rtt::{CsvColumns, SampleError};
 pub use collector::{Collector, LINK_TEST, OTHER_TENANT, Scope};
 pub use feed::SampleFeed;
-pub use owners::Owners;
+pub use owners::{Owners, OwnersNow};
 
 /// How samples are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,10 @@ use schemas::bgp::{AddressTable, Prefix};
 use schemas::connection::PUBLIC_ROUTING_DOMAIN;
 use schemas::registry::{ConnectionId, Registry};
 use schemas::sample::Target;
+use tokio::sync::watch;
+
+/// Who owns what, by address, as it changes with the versions of the registry.
+pub type OwnersNow = watch::Receiver<Arc<Owners>>;
 
 /// Who owns what, by address, for one version of the registry.
 #[derive(Debug)]

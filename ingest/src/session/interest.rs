@@ -35,6 +35,8 @@ pub struct Interest {
     /// Prefixes of others that were seen behind a watched AS. From then on every word on them is
     /// kept, so that a leak's end is heard too.
     followed: HashSet<Prefix>,
+    /// Those of them that were added since they were asked for.
+    news: Vec<Prefix>,
     keep: Keep,
 }
 
@@ -43,7 +45,13 @@ impl Interest {
     #[must_use]
     pub fn new(registry: Arc<Registry>, keep: Keep) -> Self {
         let watched = registry.watched().iter().map(|watched| watched.number).collect();
-        Self { registry, watched, followed: HashSet::new(), keep }
+        Self { registry, watched, followed: HashSet::new(), news: Vec::new(), keep }
+    }
+
+    /// Asks another version of the registry; what was followed is.
+    pub fn enter(&mut self, registry: Arc<Registry>) {
+        self.watched = registry.watched().iter().map(|watched| watched.number).collect();
+        self.registry = registry;
     }
 
     /// The registry that it asks.
@@ -71,13 +79,17 @@ impl Interest {
             return 0;
         }
         let watched = self.passes_watched(update);
-        let Self { registry, followed, .. } = self;
+        let Self { registry, followed, news, .. } = self;
         let domain = registry.domain(&update.header.routing_domain);
         let mut left = 0;
         update.for_each_prefix(|action, prefix, path_id| {
             if !domain.is_touched(&prefix) {
-                if watched && action == Action::Announce && followed.len() < FOLLOWED_MAX {
-                    followed.insert(prefix);
+                if watched
+                    && action == Action::Announce
+                    && followed.len() < FOLLOWED_MAX
+                    && followed.insert(prefix)
+                {
+                    news.push(prefix);
                 }
                 if followed.is_empty() || !followed.contains(&prefix) {
                     left += 1;
@@ -87,6 +99,25 @@ impl Interest {
             keep(action, prefix, path_id);
         });
         left
+    }
+
+    /// Prefixes of others that are followed from now on and were not when this was asked last: with
+    /// them a filter that begins anew knows what this one knows.
+    pub fn take_news(&mut self) -> Vec<Prefix> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// All that it follows, in order.
+    #[must_use]
+    pub fn followed(&self) -> Vec<Prefix> {
+        let mut followed: Vec<Prefix> = self.followed.iter().copied().collect();
+        followed.sort_unstable();
+        followed
+    }
+
+    /// Follows what another filter followed.
+    pub fn follow(&mut self, prefixes: impl IntoIterator<Item = Prefix>) {
+        self.followed.extend(prefixes);
     }
 
     /// Whether an element on this prefix may be kept, whatever its path.

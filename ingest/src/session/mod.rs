@@ -3,7 +3,8 @@
 //!
 //! [`mrt`] is the session of an archive, [`bmp`] that of a router, [`peers`] what all sessions know of their peers, [`update`]
 //! what they all do with an UPDATE. A session hands each UPDATE to a [`RouteSink`]; prefixes first,
-//! attributes only if the sink asks. [`interest`] says which prefixes are ours.
+//! attributes only if the sink asks. [`interest`] says which prefixes are ours. [`rtr`] is the session with a cache of
+//! VRPs, which tells no route.
 
 pub mod bmp;
 pub mod capture;
@@ -12,6 +13,7 @@ pub mod mrt;
 pub mod openbmp;
 pub mod peers;
 pub mod ris_live;
+pub mod rtr;
 pub mod tally;
 pub mod tcp;
 pub mod update;

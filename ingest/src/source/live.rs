@@ -36,6 +36,11 @@ pub enum Word {
         /// The other end.
         remote: String,
     },
+    /// What comes next of it, where that was not known before: it is noted though nothing came yet.
+    Begins {
+        /// The position of the next message.
+        offset: u64,
+    },
     /// Bytes, cut anywhere, of a stream without positions of its own.
     Bytes(Vec<u8>),
     /// One whole message of a stream with positions of its own.
@@ -47,6 +52,8 @@ pub enum Word {
         /// What it says.
         payload: Vec<u8>,
     },
+    /// Whole messages of a stream with positions of its own, in order.
+    Messages(Vec<Message>),
     /// Matched samples, which need no stream: all of them become part of the log, or none.
     Samples {
         /// The samples.
@@ -65,6 +72,17 @@ pub enum Word {
         /// Whether something may be missing from here until the input is heard again.
         is_gap: bool,
     },
+}
+
+/// One message of a stream with positions of its own.
+#[derive(Debug)]
+pub struct Message {
+    /// Its position.
+    pub offset: u64,
+    /// When the broker took it, where the format tells that.
+    pub broker_time: Option<Timestamp>,
+    /// What it says.
+    pub payload: Vec<u8>,
 }
 
 /// The way from a live source to the intake.

@@ -7,6 +7,7 @@
 //! dial; [`ris_live`], a websocket; [`kafka`], topics; [`folder`], files as they appear and grow;
 //! [`prometheus`], pages of exporters. [`rtt_body`] and
 //! [`remote_write`] read what a request or a message says of samples.
+//! [`rtr`] asks a cache for VRPs, which are reference data and no part of the intake.
 //! [`counter`], [`pattern`], [`tcp_md5`] and [`tls`] are what they share.
 
 mod bmp_file;
@@ -27,8 +28,9 @@ pub mod prometheus;
 pub mod remote_write;
 mod ris_file;
 pub mod ris_live;
+pub mod rtr;
 pub mod rtt_body;
 pub mod tcp_md5;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;

@@ -26,6 +26,7 @@ pub(super) struct Ear {
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     pub(super) remote: String,
+    pub(super) begins: Option<u64>,
     pub(super) bytes: Vec<u8>,
     pub(super) messages: Vec<(u64, Vec<u8>)>,
     pub(super) samples: Vec<SampleSet>,
@@ -95,8 +96,13 @@ impl Ear {
         assert!(needs_none || !is_new, "{:?}", arrival.word);
         match arrival.word {
             Word::Opened { remote } => heard.remote = remote,
+            Word::Begins { offset } => heard.begins = Some(offset),
             Word::Bytes(bytes) => heard.bytes.extend(bytes),
             Word::Message { offset, payload, .. } => heard.messages.push((offset, payload)),
+            Word::Messages(messages) => {
+                let messages = messages.into_iter().map(|one| (one.offset, one.payload));
+                heard.messages.extend(messages);
+            }
             Word::Samples { samples, .. } => heard.samples.push(*samples),
             Word::CaughtUp => heard.caught_up += 1,
             Word::Closed { reason, is_gap } => heard.closed = Some((reason, is_gap)),
@@ -113,7 +119,7 @@ impl Ear {
 }
 
 /// Whether a tool is there. One that is missing fails a run for merging and skips any other.
-pub(super) fn has(tool: &str, probe: &[&str], install: &str) -> bool {
+pub(crate) fn has(tool: &str, probe: &[&str], install: &str) -> bool {
     let is_there = Command::new(tool).args(probe).output().is_ok_and(|done| done.status.success());
     let is_ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
     assert!(is_there || !is_ci, "{tool} is missing: {install}");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Asn;
 use crate::connection::PUBLIC_ROUTING_DOMAIN;
+use crate::pool;
 
 /// Which of a router's tables a route was seen in: the column `rib_view`.
 #[derive(
@@ -59,8 +60,10 @@ impl RibView {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerHeader {
     /// The collector that holds the session; `archive` where no rule names one.
+    #[serde(deserialize_with = "pool::text")]
     pub collector: Arc<str>,
     /// The monitored router, for BMP.
+    #[serde(deserialize_with = "pool::text_or_none")]
     pub router: Option<Arc<str>>,
     /// The peer's address.
     pub address: IpAddr,
@@ -71,6 +74,7 @@ pub struct PeerHeader {
     /// Route distinguisher of the peer, zero in the global table (RFC 7854 §4.2).
     pub distinguisher: u64,
     /// Whose address space its prefixes are of: a private one of a tenant, or the public one.
+    #[serde(deserialize_with = "pool::text")]
     pub routing_domain: Arc<str>,
 }
 

@@ -6,7 +6,8 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Address family (the AFI of RFC 4760).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,8 +43,7 @@ pub const fn mapped(address: IpAddr) -> u128 {
 
 /// An IP prefix. Bits past the length are always zero, so equal prefixes are equal keys. The order
 /// is by family, first address, then shorter before longer: a prefix stands before all it covers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix {
     family: Family,
     /// The first address in two words: one of sixteen octets would make it a third larger.
@@ -233,17 +233,41 @@ impl FromStr for Prefix {
     }
 }
 
-impl TryFrom<String> for Prefix {
-    type Error = PrefixError;
+/// A prefix where nobody reads it: first address and length.
+#[derive(Serialize, Deserialize)]
+enum Packed {
+    V4([u8; 4], u8),
+    V6([u8; 16], u8),
+}
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return serializer.collect_str(self);
+        }
+        match self.address() {
+            IpAddr::V4(address) => Packed::V4(address.octets(), self.length),
+            IpAddr::V6(address) => Packed::V6(address.octets(), self.length),
+        }
+        .serialize(serializer)
     }
 }
 
-impl From<Prefix> for String {
-    fn from(prefix: Prefix) -> Self {
-        prefix.to_string()
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(D::Error::custom);
+        }
+        let (address, length): (IpAddr, u8) = match Packed::deserialize(deserializer)? {
+            Packed::V4(octets, length) => (octets.into(), length),
+            Packed::V6(octets, length) => (octets.into(), length),
+        };
+        let prefix = Self::of(address, length);
+        if (prefix.address(), prefix.length) == (address, length) {
+            Ok(prefix)
+        } else {
+            Err(D::Error::custom("a prefix with bits outside its length"))
+        }
     }
 }
 
@@ -257,6 +281,13 @@ mod tests {
         assert_eq!(Prefix::v4([192, 0, 2, 77], 24).to_string(), "192.0.2.0/24");
         let refused = "192.0.2.77/24".parse::<Prefix>().unwrap_err();
         assert!(refused.to_string().ends_with("did you mean 192.0.2.0/24?"), "{refused}");
+    }
+
+    #[test]
+    fn packed_bytes_that_are_no_prefix_are_refused() {
+        for bytes in [&[0, 192, 0, 2, 77, 24][..], &[0, 192, 0, 2, 0, 33], &[2, 0], &[0, 192]] {
+            assert!(postcard::from_bytes::<Prefix>(bytes).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]
@@ -287,6 +318,12 @@ mod tests {
         fn text_and_prefix_are_the_same_thing(octets: [u8; 16], length in 0u8..=128) {
             for prefix in [Prefix::v6(octets, length), Prefix::v4([octets[0], octets[1], octets[2], octets[3]], length % 33)] {
                 prop_assert_eq!(prefix.to_string().parse::<Prefix>(), Ok(prefix));
+                let json = serde_json::to_string(&prefix).unwrap();
+                prop_assert_eq!(&json, &format!("\"{prefix}\""));
+                prop_assert_eq!(serde_json::from_str::<Prefix>(&json).unwrap(), prefix);
+                let bytes = postcard::to_stdvec(&prefix).unwrap();
+                prop_assert!(bytes.len() <= 18);
+                prop_assert_eq!(postcard::from_bytes::<Prefix>(&bytes).unwrap(), prefix);
                 prop_assert!(prefix.covers(&Prefix::of(prefix.address(), 128)));
                 prop_assert!(prefix.first() <= prefix.last());
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use analytics::lake::LakeRoot;
 use analytics::sql::Lake;
 use ingest::session::interest::Keep;
 use schemas::bgp::Prefix;
@@ -60,9 +61,9 @@ impl Benign {
         runtime: &Runtime,
     ) -> anyhow::Result<Self> {
         let temporary = tempfile::tempdir()?;
-        let url = |name: &str| temporary.path().join(name).display().to_string();
-        let replayed = |config: &Config, lake: &str| {
-            let request = Request { config, lake, paths: archives, shards: 1 };
+        let url = |name: &str| LakeRoot::at(temporary.path().join(name));
+        let replayed = |config: &Config, lake: &LakeRoot| {
+            let request = Request { config, lake, paths: archives, shards: None, append: false };
             replay(&request, |_, _| {})
         };
         config.log.keep = Keep::All;

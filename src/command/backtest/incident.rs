@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use analytics::lake::LakeRoot;
 use analytics::reference::Reference;
 use analytics::sql::Lake;
 use ingest::source::discover::{files_of, recognise};
@@ -77,10 +78,11 @@ impl Incident {
             .filter(|file| label_file(folder).as_ref() != Some(file) && recognise(file).is_ok())
             .collect();
         anyhow::ensure!(!archives.is_empty(), "{} holds no archive", folder.display());
-        let (reference, _) = load_reference(&config.reference)?;
+        let reference = load_reference(&config.reference)?;
         let temporary = tempfile::tempdir()?;
-        let lake = temporary.path().join("lake").display().to_string();
-        let request = Request { config: &config, lake: &lake, paths: &archives, shards: 1 };
+        let lake = LakeRoot::at(temporary.path().join("lake"));
+        let request =
+            Request { config: &config, lake: &lake, paths: &archives, shards: None, append: false };
         let outcome = replay(&request, |_, _| {})?;
         runtime.block_on(async {
             let lake = open(&lake).await?;

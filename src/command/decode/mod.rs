@@ -14,8 +14,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, ValueEnum};
 
 use self::print::Printer;
-use super::sql::print::Output;
 use super::{Cli, Ended};
+use crate::print::Output;
 
 /// How elements are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -13,7 +13,7 @@ use schemas::tables::Text;
 use super::Format;
 use super::file::Counts;
 use super::rows::Rows;
-use crate::command::sql::print::Output;
+use crate::print::Output;
 
 /// Bytes of lines that are written at once.
 const LINE_BYTES: usize = 1 << 16;

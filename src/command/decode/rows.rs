@@ -16,7 +16,7 @@ use schemas::bgp::{PathAttributes, PeerHeader, Prefix};
 use schemas::tables::{ROUTE_UPDATES, RouteTexts, RouteUpdateRow, Row as _, Text};
 
 use super::Format;
-use crate::command::sql::print::{self, Output};
+use crate::print::{self, Output};
 
 /// Rows that are written at once.
 const BATCH_ROWS: usize = 8_192;

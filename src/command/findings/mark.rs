@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use analytics::lake::{LakeError, LocalStore, marks};
+use analytics::lake::{LakeError, LakeRoot, Store, marks};
 use analytics::sql::Lake;
 use ingest::source::live::wall_clock;
 use schemas::bgp::Asn;
@@ -66,12 +66,12 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    pub(super) async fn run(self, url: &str, global: &Global) -> anyhow::Result<Ended> {
+    pub(super) async fn run(self, root: &LakeRoot, global: &Global) -> anyhow::Result<Ended> {
         anyhow::ensure!(
             !self.learn || self.verdict == Verdict::FalsePositive,
             "--learn is for a false-positive: an exception hides what was nothing"
         );
-        let lake = open(url).await?;
+        let lake = open(root).await?;
         let id = id_of(&lake, &self.id).await?;
         let learned = match self.learn {
             true => Some(Learned::prepare(&self.lesson(&lake, &id).await?, global)?),
@@ -89,7 +89,7 @@ impl Mark {
             (!text.is_empty()).then(|| text.into())
         };
         let opened_at = finding.and_then(|row| row.time(0)).unwrap_or_default();
-        let store = LocalStore::beside(url)?;
+        let store = Store::beside_at(root)?;
         for attempt in 1..=ATTEMPTS_MAX {
             let sql = format!(
                 "select mark, verdict, note from marks where finding_id = {quoted_id} order by mark desc limit 1"

@@ -5,6 +5,7 @@ mod learn;
 mod mark;
 mod show;
 
+use analytics::lake::LakeRoot;
 use std::fmt::Write as _;
 
 use schemas::finding::FindingKind;
@@ -67,20 +68,20 @@ impl Findings {
     /// # Errors
     /// A lake that cannot be read, an id that names no finding or several.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let url = global.lake()?;
+        let root = global.lake()?;
         runtime()?.block_on(async {
             match self.command {
-                FindingsCommand::List(list) => list.run(&url).await,
-                FindingsCommand::Mark(mark) => mark.run(&url, global).await,
-                FindingsCommand::Show(show) => show.run(&url, global.lake.as_deref()).await,
+                FindingsCommand::List(list) => list.run(&root).await,
+                FindingsCommand::Mark(mark) => mark.run(&root, global).await,
+                FindingsCommand::Show(show) => show.run(&root, global.lake.as_deref()).await,
             }
         })
     }
 }
 
 impl List {
-    async fn run(self, url: &str) -> anyhow::Result<Ended> {
-        let lake = open(url).await?;
+    async fn run(self, root: &LakeRoot) -> anyhow::Result<Ended> {
+        let lake = open(root).await?;
         if let Some(connection) = &self.connection {
             known(&lake, connection).await?;
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use analytics::lake::LakeRoot;
 use analytics::sql::Lake;
 
 use super::graph::tree;
@@ -46,9 +47,9 @@ pub(super) async fn id_of(lake: &Lake, digits: &str) -> anyhow::Result<String> {
 
 impl Show {
     /// `lake` is what was given with `--lake`, for the commands that are shown.
-    pub(super) async fn run(self, url: &str, lake: Option<&str>) -> anyhow::Result<Ended> {
+    pub(super) async fn run(self, root: &LakeRoot, lake: Option<&str>) -> anyhow::Result<Ended> {
         let option = lake.map(|lake| format!(" --lake {lake}")).unwrap_or_default();
-        let lake = open(url).await?;
+        let lake = open(root).await?;
         let id = id_of(&lake, &self.id).await?;
         let text = Page::of(&lake, &id).await?.text(&lake, &option).await?;
         std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?;

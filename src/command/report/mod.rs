@@ -47,9 +47,9 @@ impl Report {
     /// A lake that cannot be read, a connection that it does not know, a month without a window, a
     /// folder that cannot be written.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let url = global.lake()?;
+        let root = global.lake()?;
         let files = runtime()?.block_on(async {
-            let lake = open(&url).await?;
+            let lake = open(&root).await?;
             span::known(&lake, &self.connection).await?;
             self.files(&lake).await
         })?;

@@ -1,26 +1,27 @@
 //! `peerscope sql`: statements in, rows out, over the lake's tables, views and functions.
 //!
 //! Statements come from `-c`, `-f`, standard input or the [`shell`]; rows go to standard output in
-//! the form that [`print`] gives them; progress and errors go to standard error.
+//! the form that [`crate::print`] gives them; progress and errors go to standard error.
 
-pub(super) mod print;
 mod shell;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use analytics::sql::{Lake, LakeRoot, Options};
+use analytics::sql::{Lake, LakeRoot, Options, is_overtaken};
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use print::Format;
-use print::{Output, Printer};
+use super::table::ASKED_MAX;
+pub use crate::print::Format;
+use crate::print::{Output, Printer, Rows};
 
 /// DataFusion's shell over the lake: tables, views and functions registered
 #[derive(Debug, clap::Args)]
@@ -47,15 +48,14 @@ pub struct Sql {
 }
 
 impl Sql {
-    /// Runs the statements given, or the shell. Without a lake it is `./lake`.
+    /// Runs the statements given, or the shell.
     ///
     /// # Errors
     /// A lake that cannot be opened, a file that cannot be read, the first statement that fails.
-    pub async fn run(self, lake: Option<&str>) -> Result<()> {
-        let root = LakeRoot::parse(lake.unwrap_or("./lake"))?;
-        super::table::look_at(&root)?;
+    pub async fn run(self, root: &LakeRoot) -> Result<()> {
+        super::table::look_at(root)?;
         let options = Options { tenant: self.tenant, ..Options::default() };
-        let lake = Lake::open(&root, options).await?;
+        let lake = Lake::open(root, options).await?;
         let mut texts = self.commands;
         for file in &self.files {
             let text = std::fs::read_to_string(file);
@@ -118,8 +118,7 @@ struct Done {
 async fn run_text(lake: &Lake, text: &str, printer: &Printer, output: &mut Output) -> Result<Done> {
     let mut done = Done::default();
     for statement in lake.parse(text).map_err(plain)? {
-        let frame = lake.plan(statement).await.map_err(plain)?;
-        done = run_frame(frame, printer, output).await?;
+        done = run_statement(lake, statement, printer, output).await?;
         if done.cut_off {
             break;
         }
@@ -127,16 +126,51 @@ async fn run_text(lake: &Lake, text: &str, printer: &Printer, output: &mut Outpu
     Ok(done)
 }
 
+/// Runs one statement; again if a compaction took its files away before a row of it was out.
+async fn run_statement(
+    lake: &Lake,
+    statement: Statement,
+    printer: &Printer,
+    output: &mut Output,
+) -> Result<Done> {
+    let mut asked = 1;
+    loop {
+        let planned = lake.plan(statement.clone()).await;
+        let error = match planned {
+            Ok(frame) => match run_frame(frame, printer, output).await? {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !is_overtaken(&error) {
+            return Err(plain(error));
+        }
+        asked += 1;
+        if asked > ASKED_MAX {
+            return Err(plain(error).context("files are compacted away as fast as they are listed"));
+        }
+    }
+}
+
 /// DataFusion's error said once: its sources repeat it.
 fn plain(error: DataFusionError) -> anyhow::Error {
     anyhow::Error::msg(error.strip_backtrace())
 }
 
-/// Runs one statement: rows go out as they come, Ctrl-C stops it.
-async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> Result<Done> {
+/// What DataFusion says before a row is out: then the query may be asked again.
+type Asked = std::result::Result<Done, DataFusionError>;
+
+/// Runs one plan: rows go out as they come, Ctrl-C stops it.
+async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> Result<Asked> {
     let context = std::sync::Arc::new(frame.task_ctx());
-    let plan = frame.create_physical_plan().await.map_err(plain)?;
-    let mut rows = printer.start(plan.schema(), output.clone())?;
+    let plan = match frame.create_physical_plan().await {
+        Ok(plan) => plan,
+        Err(error) => return Ok(Err(error)),
+    };
+    // Started with the first rows: some forms have a head.
+    let mut rows: Option<Rows> = None;
+    let start = || printer.start(plan.schema(), output.clone());
     let mut stream = execute_stream(std::sync::Arc::clone(&plan), context)?;
     let progress = Progress::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
@@ -153,8 +187,23 @@ async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> 
             _ = ticks.tick() => progress.show(&plan),
             batch = stream.next() => {
                 let Some(batch) = batch else { break };
-                let batch = batch.map_err(plain)?;
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    // A table is printed when it is whole.
+                    Err(error) if rows.is_none() || printer.format == Format::Table => {
+                        return Ok(Err(error));
+                    }
+                    Err(error) if is_overtaken(&error) => {
+                        let told = "files were compacted away while they were read, ask again";
+                        return Err(plain(error).context(told));
+                    }
+                    Err(error) => return Err(plain(error)),
+                };
                 done.rows += batch.num_rows() as u64;
+                let rows = match &mut rows {
+                    Some(rows) => rows,
+                    none => none.insert(start()?),
+                };
                 done.limited = !progress.suspend(|| rows.write(&batch))?;
                 done.cut_off = output.is_cut_off();
                 if done.limited || done.cut_off {
@@ -163,10 +212,14 @@ async fn run_frame(frame: DataFrame, printer: &Printer, output: &mut Output) -> 
             }
         }
     }
+    let mut rows = match rows {
+        Some(rows) => rows,
+        None => start()?,
+    };
     progress.suspend(|| rows.finish())?;
     output.flush()?;
     done.cut_off = output.is_cut_off();
-    Ok(done)
+    Ok(Ok(done))
 }
 
 /// A line on a terminal with rows read and seconds, once a query has taken one.

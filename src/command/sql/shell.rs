@@ -19,8 +19,8 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
-use super::print::{Format, Output, Printer};
 use super::run_text;
+use crate::print::{Format, Output, Printer};
 
 const HELP: &str = "\
 \\d          tables and views

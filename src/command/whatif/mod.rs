@@ -6,13 +6,13 @@
 mod compare;
 mod past;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use analytics::lake::layout::INTERNAL;
+use analytics::lake::{LakeRoot, Store};
 use analytics::reference::Reference;
 use analytics::shard::{FoldOptions, FoldSettings, Shard};
-use analytics::sql::{Lake, LakeRoot};
+use analytics::sql::Lake;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt32Array};
 use schemas::batch::Control;
 use schemas::bgp::Prefix;
@@ -70,18 +70,20 @@ impl Version {
     }
 
     /// The configuration that was last in force in a lake.
-    fn kept(folder: &Path) -> anyhow::Result<Self> {
-        let settings = folder.join(INTERNAL).join("settings");
-        let names = std::fs::read_dir(&settings).into_iter().flatten().flatten();
-        let last = names.map(|entry| entry.path()).max().ok_or_else(|| {
+    fn kept(root: &LakeRoot) -> anyhow::Result<Self> {
+        let store = Store::read_at(root)?;
+        let read = |key: &str| {
+            let bytes = store.get(key)?;
+            bytes.ok_or_else(|| anyhow::anyhow!("{root} lacks {key}: it was changed by hand"))
+        };
+        let folder = format!("{INTERNAL}/settings");
+        let last = store.list(&folder)?.pop().ok_or_else(|| {
             anyhow::anyhow!(
-                "{} keeps no settings: it was made by an earlier version; replay it into a new lake",
-                folder.display()
+                "{root} keeps no settings: it was made by an earlier version; replay it into a new lake"
             )
         })?;
-        let kept: Kept = serde_json::from_slice(&std::fs::read(last)?)?;
-        let contents: Contents =
-            serde_json::from_slice(&std::fs::read(folder.join(&kept.registry))?)?;
+        let kept: Kept = serde_json::from_slice(&read(&format!("{folder}/{last}"))?)?;
+        let contents: Contents = serde_json::from_slice(&read(&kept.registry)?)?;
         let registry = Registry::new(contents.version, contents.connections, contents.watched)?;
         let settings = FoldSettings {
             config_hash: kept.config_hash,
@@ -114,12 +116,12 @@ impl Whatif {
     /// A configuration that is refused, a lake that cannot be read or keeps no configuration.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let config = global.load()?;
-        let url = global.lake()?;
-        let (reference, _) = load_reference(&config.reference)?;
+        let root = global.lake()?;
+        let reference = load_reference(&config.reference)?;
         let reference = Arc::new(reference);
         runtime()?.block_on(async {
-            let lake = open(&url).await?;
-            let old = Version::kept(LakeRoot::parse(&url)?.folder())?;
+            let lake = open(&root).await?;
+            let old = Version::kept(&root)?;
             let new = Version::new(&config);
             let Some((start, end)) = ends(&lake).await? else {
                 anyhow::bail!("no route was ever told in this lake: there is no past to fold")

@@ -83,9 +83,9 @@ impl Why {
     /// # Errors
     /// A lake that cannot be read, a connection that it does not know.
     pub fn run(self, global: &Global) -> anyhow::Result<Ended> {
-        let url = global.lake()?;
+        let root = global.lake()?;
         runtime()?.block_on(async {
-            let lake = open(&url).await?;
+            let lake = open(&root).await?;
             let subject = Subject::find(&lake, &self.subject).await?;
             let Some(at) = subject.moment(&lake, self.at).await? else {
                 anyhow::bail!("nothing about {} is in this lake", self.subject);

@@ -3,7 +3,7 @@
 //! What the baseline held already is no news. None of this is a hijack: confidence stays low.
 
 use schemas::bgp::{Asn, Family, Prefix};
-use schemas::finding::Rule;
+use schemas::finding::{Rule, TermName};
 
 use super::super::{Facts, Suspect};
 use super::{Ours, Verdict, term};
@@ -50,7 +50,7 @@ pub(super) fn of_ours(ours: &Ours<'_>, facts: &Facts<'_>) -> Vec<Verdict> {
         prefix_length(ours, facts),
     ];
     let verdict = |Found { rule, culprit, detail }: Found| Verdict {
-        terms: vec![term("rule", 2.0, detail.as_str())],
+        terms: vec![term(TermName::Rule, 2.0, detail.as_str())],
         witnesses_max: WITNESSES_MAX,
         words: Some(format!("the path to {}: {detail}", ours.name())),
         ..ours.verdict(rule, Suspect::Form(rule), culprit, facts)
@@ -182,7 +182,7 @@ pub(super) fn rpki(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdict> {
     };
     let origin = ours.origin.unwrap_or_else(|| last(ours));
     Some(Verdict {
-        terms: vec![term("rule", 4.0, why)],
+        terms: vec![term(TermName::Rule, 4.0, why)],
         words: Some(format!(
             "{origin} announces {}, which is right, and networks that validate drop it: {why}",
             ours.name()

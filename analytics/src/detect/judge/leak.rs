@@ -6,7 +6,7 @@
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader};
 use schemas::connection::WatchedAs;
-use schemas::finding::{LeakType, Rule, Term};
+use schemas::finding::{LeakType, Rule, Term, TermName};
 use schemas::registry::Registry;
 
 use super::super::score::WITNESSES_MAX;
@@ -184,7 +184,7 @@ fn base(rule: Rule, (right, culprit, to): (Asn, Asn, &str)) -> Term {
         Rule::LeakType3 => (2.0, "from a provider to a peer"),
         _ => (2.0, "from a peer to a provider"),
     };
-    term("rule", weight, format!("{passes}: {why}"))
+    term(TermName::Rule, weight, format!("{passes}: {why}"))
 }
 
 /// What the other witnesses say of a leak.
@@ -205,7 +205,7 @@ fn others(
             false => (1.0, "disagrees on who did it"),
         };
         let detail = format!("the mark for customers only (RFC 9234) {what}: {}", name(otc.at));
-        terms.push(term("otc", weight, detail));
+        terms.push(term(TermName::Otc, weight, detail));
     }
     if rule != Rule::LeakAspa
         && let Some(aspa) = aspa
@@ -217,12 +217,12 @@ fn others(
         let (right, own) = (name(aspa.from), name(aspa.at));
         let left = hops.get(aspa.at + 1).map_or("the collector".to_owned(), ToString::to_string);
         let detail = format!("attestations {what}: they break at {right} {own} {left}");
-        terms.push(term("aspa", weight, detail));
+        terms.push(term(TermName::Aspa, weight, detail));
     }
     let aspas = &facts.reference.aspas;
     if !aspas.is_empty() && aspas.verify_hops(hops, Direction::Downstream) == AspaState::Valid {
         let detail = "attestations call every step right: the relationships may be wrong";
-        terms.push(term("aspa", -4.0, detail));
+        terms.push(term(TermName::Aspa, -4.0, detail));
     }
     let known = &facts.reference.relationships;
     let big = hops.iter().take(passed.at).find(|asn| known.is_in_clique(**asn));
@@ -231,7 +231,7 @@ fn others(
         .is_some_and(|left| valley::step(name(passed.at), *left, facts.reference) == Step::Up);
     if let Some(big) = big.filter(|_| is_up) {
         let detail = format!("{big}, which buys from nobody, is behind somebody's customer");
-        terms.push(term("peerlock", 2.0, detail));
+        terms.push(term(TermName::Peerlock, 2.0, detail));
     }
     terms
 }
@@ -245,11 +245,11 @@ fn doubts(ours: &Ours<'_>, Passed { at, from }: Passed, facts: &Facts<'_>) -> Ve
     let sides = [hops.get(from), hops.get(at + 1)];
     if sides.into_iter().flatten().any(|side| known.is_disputed(*side, own)) {
         let detail = "the relationships contradict themselves about this AS and its neighbour";
-        terms.push(term("disputed", -2.0, detail));
+        terms.push(term(TermName::Disputed, -2.0, detail));
     }
     if known.sells_transit(own) {
         let detail = format!("{own} sells transit: what it is to its neighbours may vary by place");
-        terms.push(term("transit", -4.0, detail));
+        terms.push(term(TermName::Transit, -4.0, detail));
     }
     let before = ours.change.route.before.as_ref();
     let was_foreign = before
@@ -258,11 +258,11 @@ fn doubts(ours: &Ours<'_>, Passed { at, from }: Passed, facts: &Facts<'_>) -> Ve
     if was_foreign {
         let detail =
             "the peer comes back from a route of a foreign origin: this one may be an old one";
-        terms.push(term("recovery", -3.0, detail));
+        terms.push(term(TermName::Recovery, -3.0, detail));
     }
     let before = before.map(|route| route.as_path.hops().count());
     if before.is_some_and(|before| before < hops.len()) {
-        terms.push(term("longer", 1.0, "the path is longer than the one before"));
+        terms.push(term(TermName::Longer, 1.0, "the path is longer than the one before"));
     }
     terms
 }
@@ -277,7 +277,11 @@ fn more_specific(ours: &Ours<'_>, facts: &Facts<'_>) -> Option<Verdict> {
         && !facts.baseline.knows_part(ours.change.prefix, origin);
     is_told.then(|| Verdict {
         leak_type: Some(LeakType::MoreSpecific),
-        terms: vec![term("rule", 2.0, "a part of our prefix that its origin never announced")],
+        terms: vec![term(
+            TermName::Rule,
+            2.0,
+            "a part of our prefix that its origin never announced",
+        )],
         witnesses_max: 1.5,
         words: Some(format!(
             "{origin} announces {}, a part of {} that it never announced before",

@@ -17,8 +17,10 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, Community, PathAttributes};
 use schemas::connection::{Connection, PUBLIC_ROUTING_DOMAIN};
-use schemas::finding::{FindingKind, LeakType, Rule, Term};
+use schemas::exception;
+use schemas::finding::{FindingKind, LeakType, Rule, Term, TermName};
 use schemas::registry::{Owner, Relation, Touch};
+use serde::{Deserialize, Serialize};
 
 use super::forger::Joint;
 use super::{CaseKey, Change, Facts, Suspect, longest_covering};
@@ -29,7 +31,7 @@ pub(super) use origin::expected as expected_origins;
 const BLACKHOLE: Community = Community::Standard(0xffff_029a);
 
 /// What is held against one route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Verdict {
     /// The case it belongs to.
     pub(super) key: CaseKey,
@@ -58,7 +60,32 @@ pub(super) struct Verdict {
     /// It in words, unless it is a hijack.
     pub(super) words: Option<String>,
     /// Why it is to be expected for a while.
-    pub(super) excuse: Option<&'static str>,
+    pub(super) excuse: Option<Excuse>,
+}
+
+/// Why a route is known to be harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Excuse {
+    /// The owner has traffic to it dropped.
+    Blackhole,
+    /// It scrubs traffic for us.
+    Scrubber,
+    /// It is of one company with a right origin.
+    Sibling,
+    /// The operator says so.
+    Exception,
+}
+
+impl Excuse {
+    /// The word in `muted_by`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blackhole => "blackhole",
+            Self::Scrubber => "scrubber",
+            Self::Sibling => "sibling_origin",
+            Self::Exception => exception::MUTED_BY,
+        }
+    }
 }
 
 impl Verdict {
@@ -157,7 +184,7 @@ impl<'a> Ours<'a> {
 
     /// Whether the owner, or an upstream on its behalf, has traffic to it dropped (RFC 7999): the
     /// route is marked so and comes from a right origin, or from an AS that is next to one.
-    fn blackhole(&self, facts: &Facts<'_>) -> Option<&'static str> {
+    fn blackhole(&self, facts: &Facts<'_>) -> Option<Excuse> {
         if !self.route.communities.contains(&BLACKHOLE) {
             return None;
         }
@@ -168,7 +195,7 @@ impl<'a> Ours<'a> {
                 || self.connection.partner.as_ref().and_then(|partner| partner.asn) == Some(origin)
                 || self.expected.iter().any(|right| facts.exchange_routes(owner, *right, origin))
         };
-        (self.is_right() || is_upstream()).then_some("blackhole")
+        (self.is_right() || is_upstream()).then_some(Excuse::Blackhole)
     }
 
     /// `203.0.113.0/24 of seattle`.
@@ -234,7 +261,10 @@ fn validity(
     facts: &Facts<'_>,
 ) -> Option<OriginValidity> {
     let is_public = &*change.header.routing_domain == PUBLIC_ROUTING_DOMAIN;
-    is_public.then(|| facts.reference.origin_validity(&change.prefix, &route.as_path)).flatten()
+    let reference = facts.reference;
+    is_public
+        .then(|| reference.origin_validity(&change.prefix, &route.as_path, change.time))
+        .flatten()
 }
 
 /// The path from the origin on: prepends collapsed, route servers of exchanges left out.
@@ -262,6 +292,6 @@ fn owner_of(change: &Change<'_>) -> Option<Owner> {
         .map(|touch| touch.owner)
 }
 
-fn term(name: &'static str, weight: f64, detail: impl Into<String>) -> Term {
+fn term(name: TermName, weight: f64, detail: impl Into<String>) -> Term {
     Term { name, weight, detail: detail.into() }
 }

@@ -2,7 +2,7 @@
 
 use schemas::bgp::{Asn, PathAttributes, Prefix};
 use schemas::connection::{Originates, WatchedAs};
-use schemas::finding::{LeakType, Rule};
+use schemas::finding::{LeakType, Rule, TermName};
 
 use super::super::{CaseKey, Change, Facts, Suspect};
 use super::{Verdict, hops, owner_of, term, told_origin, validity};
@@ -125,7 +125,7 @@ impl Found<'_> {
             configured: true,
             turned: false,
             leak_type: None,
-            terms: vec![term("rule", weight, detail)],
+            terms: vec![term(TermName::Rule, weight, detail)],
             witnesses_max: super::super::score::WITNESSES_MAX,
             words: Some(words),
             excuse: None,

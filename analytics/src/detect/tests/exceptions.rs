@@ -1,5 +1,7 @@
 //! Stories of exceptions: what the operator knows to be harmless.
 
+use schemas::exception::Exception;
+
 use super::*;
 
 /// An exception hides one culprit on our prefix until a day: he is told once as ignored; another one is

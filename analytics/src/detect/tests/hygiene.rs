@@ -155,7 +155,7 @@ fn roas_that_forbid_our_own_route_are_told() {
     let right = [64_601, UPSTREAM, OWNER];
     let told = |vrps: &str, prefix: &str| {
         let mut story = Story::simple();
-        story.reference.vrps = Vrps::read(vrps.as_bytes()).unwrap();
+        story.reference.vrps = Vrps::read(vrps.as_bytes()).unwrap().into();
         story.announced(1, 20, prefix, &right);
         let words = story.routes().next().map(|told| told.finding.explanation.clone());
         let rules: Vec<Rule> = story.told().into_iter().map(|told| told.1).collect();
@@ -180,7 +180,7 @@ fn roas_for_private_space_say_nothing_of_a_private_domain() {
         "routing_domain":"vrf:65000:1"}"#;
     let mut story = Story::registered(json, Vec::new());
     story.domain = "vrf:65000:1".to_owned();
-    story.reference.vrps = Vrps::read("64999,10.0.0.0/8,8\n".as_bytes()).unwrap();
+    story.reference.vrps = Vrps::read("64999,10.0.0.0/8,8\n".as_bytes()).unwrap().into();
     story.announced(1, 20, "10.0.0.0/16", &[64_601, OWNER]);
     assert_eq!(story.told(), []);
     story.detector.end_of_rib();

@@ -2,7 +2,7 @@
 
 use schemas::bgp::{AsPath, Asn, PathAttributes};
 use schemas::connection::{Originates, WatchedAs};
-use schemas::finding::{Phase, Rule};
+use schemas::finding::{Phase, Rule, TermName};
 
 use super::{ATTACKER, OWNER, PART, PREFIX, Story, UPSTREAM};
 
@@ -40,7 +40,14 @@ fn marked(path: &[u32], otc: u32) -> Option<PathAttributes> {
 }
 
 fn terms(story: &Story) -> Vec<(&'static str, f64)> {
-    story.routes().last().unwrap().terms.iter().map(|term| (term.name, term.weight)).collect()
+    story
+        .routes()
+        .last()
+        .unwrap()
+        .terms
+        .iter()
+        .map(|term| (term.name.as_str(), term.weight))
+        .collect()
 }
 
 /// RFC 7908 §3.1 to §3.4, by the relationships.
@@ -93,7 +100,8 @@ fn a_turn_that_the_dump_held_is_no_news() {
 fn siblings_pass_on_what_they_like() {
     let mut story = story();
     let text = format!("asn,organisation\n{LEAKER},Contoso\n{UPSTREAM},Contoso\n");
-    story.reference.organisations = crate::reference::Organisations::read(text.as_bytes()).unwrap();
+    story.reference.organisations =
+        crate::reference::Organisations::read(text.as_bytes()).unwrap().into();
     story.announced(1, 10, PREFIX, &[64_601, OTHER, LEAKER, UPSTREAM, OWNER]);
     assert_eq!(story.told(), [], "a provider's customer route goes up to a peer or provider");
 }
@@ -177,7 +185,7 @@ fn a_mark_on_the_path_tells_who_passed_the_route_up() {
     let mut fresh = Story::registered(JSON, Vec::new()).knowing(&unknown);
     fresh.detector.baseline = links;
     story = fresh;
-    story.reference.aspas.insert(Asn(LEAKER), [Asn(UPSTREAM), Asn(OTHER)]);
+    story.aspas().insert(Asn(LEAKER), [Asn(UPSTREAM), Asn(OTHER)]);
     story.tell(1, 10, PREFIX, marked(&path, UPSTREAM), false);
     assert_eq!(story.told().last().map(|told| (told.1, told.2)), Some((Rule::LeakOtc, LEAKER)));
     let mut story = self::story();
@@ -188,17 +196,17 @@ fn a_mark_on_the_path_tells_who_passed_the_route_up() {
 #[test]
 fn attestations_tell_a_leak_and_agree_or_disagree_with_the_relationships() {
     let attest = |story: &mut Story| {
-        story.reference.aspas.insert(Asn(LEAKER), [Asn(UPSTREAM), Asn(OTHER)]);
-        story.reference.aspas.insert(Asn(OWNER), [Asn(UPSTREAM)]);
-        story.reference.aspas.insert(Asn(UPSTREAM), [Asn(0)]);
-        story.reference.aspas.insert(Asn(OTHER), [Asn(0)]);
+        story.aspas().insert(Asn(LEAKER), [Asn(UPSTREAM), Asn(OTHER)]);
+        story.aspas().insert(Asn(OWNER), [Asn(UPSTREAM)]);
+        story.aspas().insert(Asn(UPSTREAM), [Asn(0)]);
+        story.aspas().insert(Asn(OTHER), [Asn(0)]);
     };
     let path = [64_601, OTHER, LEAKER, UPSTREAM, OWNER];
     let mut both = story();
     attest(&mut both);
     both.announced(1, 10, PREFIX, &path);
     let last = both.routes().last().unwrap();
-    let detail = last.terms.iter().find(|term| term.name == "aspa").unwrap();
+    let detail = last.terms.iter().find(|term| term.name == TermName::Aspa).unwrap();
     assert_eq!(detail.weight, 3.0);
     assert!(detail.detail.contains("AS64500 AS64505 AS64501"), "{}", detail.detail);
     let mut alone = Story::registered(JSON, Vec::new());
@@ -209,9 +217,9 @@ fn attestations_tell_a_leak_and_agree_or_disagree_with_the_relationships() {
     assert_eq!(alone.told(), [(Phase::Opened, Rule::LeakAspa, LEAKER, "medium")]);
     let mut valid = story();
     for (customer, provider) in [(OWNER, UPSTREAM), (UPSTREAM, LEAKER), (LEAKER, OTHER)] {
-        valid.reference.aspas.insert(Asn(customer), [Asn(provider)]);
+        valid.aspas().insert(Asn(customer), [Asn(provider)]);
     }
-    valid.reference.aspas.insert(Asn(64_601), [Asn(OTHER)]);
+    valid.aspas().insert(Asn(64_601), [Asn(OTHER)]);
     valid.announced(1, 10, PREFIX, &path);
     assert_eq!(valid.told()[0].3, "low", "attested from end to end: the relationships are wrong");
 }
@@ -327,16 +335,16 @@ fn a_watched_as_that_passes_routes_between_providers_is_a_leak_with_its_type() {
 #[test]
 fn attestations_make_a_link_known_or_a_path_invalid() {
     let mut story = Story::simple();
-    story.reference.aspas.insert(Asn(OWNER), [Asn(UPSTREAM), Asn(64_700)]);
+    story.aspas().insert(Asn(OWNER), [Asn(UPSTREAM), Asn(64_700)]);
     story.announced(1, 20, PREFIX, &[64_601, UPSTREAM, 64_700, OWNER]);
     let told = story.told();
     assert!(told.iter().all(|told| told.2 != 64_700), "an attested neighbour: {told:?}");
     let mut story = Story::simple();
-    story.reference.aspas.insert(Asn(OWNER), [Asn(UPSTREAM)]);
-    story.reference.aspas.insert(Asn(UPSTREAM), [Asn(0)]);
+    story.aspas().insert(Asn(OWNER), [Asn(UPSTREAM)]);
+    story.aspas().insert(Asn(UPSTREAM), [Asn(0)]);
     // Down from one that has no provider, and up again.
     story.announced(1, 20, PART, &[64_601, UPSTREAM, ATTACKER, OWNER]);
     let told = story.routes().last().unwrap();
-    let weight = told.terms.iter().find(|term| term.name == "aspa").map(|term| term.weight);
+    let weight = told.terms.iter().find(|term| term.name == TermName::Aspa).map(|term| term.weight);
     assert_eq!(weight, Some(2.0), "{told:?}");
 }

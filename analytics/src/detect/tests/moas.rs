@@ -27,7 +27,7 @@ fn right(peer: u8) -> [u32; 3] {
 
 fn weight(story: &Story, term: &str) -> Option<f64> {
     let told = story.routes().last()?;
-    told.terms.iter().find(|other| other.name == term).map(|other| other.weight)
+    told.terms.iter().find(|other| other.name.as_str() == term).map(|other| other.weight)
 }
 
 /// Without a dump the first word of a peer says nothing of what it held before, however many say it.
@@ -104,7 +104,7 @@ fn neighbours_are_excused_however_many_believe_them_and_peers_are_not() {
     let confidence = |links: &str| {
         let mut story = Story::simple();
         let text = format!("64500|64510|-1\n64500|64511|-1\n{links}");
-        story.reference.relationships = AsRelationships::read(text.as_bytes()).unwrap();
+        story.reference.relationships = AsRelationships::read(text.as_bytes()).unwrap().into();
         for peer in 1..=20 {
             story.announced(peer, 20, PREFIX, &foreign(peer));
         }

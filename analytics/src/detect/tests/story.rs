@@ -45,8 +45,13 @@ impl Story {
     }
 
     pub(super) fn knowing(mut self, relationships: &str) -> Self {
-        self.reference.relationships = AsRelationships::read(relationships.as_bytes()).unwrap();
+        self.reference.relationships =
+            AsRelationships::read(relationships.as_bytes()).unwrap().into();
         self
+    }
+
+    pub(super) fn aspas(&mut self) -> &mut crate::reference::Aspas {
+        Arc::get_mut(&mut self.reference.aspas).unwrap()
     }
 
     pub(super) fn simple() -> Self {

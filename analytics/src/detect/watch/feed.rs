@@ -13,6 +13,7 @@ use schemas::bgp::PeerHeader;
 use schemas::finding::{Rule, Severity, Transition};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::super::Facts;
 use super::super::condition::{Claim, ConditionKey, Conditions, Moment, Subject};
@@ -24,14 +25,14 @@ const REFILL_SECS: i64 = 600;
 /// Peers that a collector must have had for its silence to be told.
 const PEERS_MIN: usize = 2;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Standing {
     Down,
     UpSince(Timestamp),
 }
 
 /// The sessions of one collector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Collector {
     up: BTreeMap<PeerId, bool>,
     /// Whether a peer was first heard of when it went down.
@@ -39,7 +40,7 @@ struct Collector {
 }
 
 /// The sessions of all peers, as far as they were told.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Feeds {
     peers: BTreeMap<PeerId, Standing>,
     collectors: BTreeMap<Text, Collector>,

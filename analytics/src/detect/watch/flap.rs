@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use schemas::finding::{Rule, Severity};
 use schemas::time::{MICROS_PER_SEC, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::super::condition::Subject;
 use super::Sign;
@@ -30,7 +31,7 @@ const PEERS_MAX: usize = 4_096;
 const LOOK_SECS: i64 = 60;
 
 /// The penalties of one registration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Flaps {
     penalties: BTreeMap<PeerId, (f64, Timestamp)>,
 }

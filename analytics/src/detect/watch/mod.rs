@@ -10,12 +10,14 @@
 //! - [`sessions`]: primary, backup, and what we announce ourselves (S3).
 //! - [`flap`]: how often its routes change (D16).
 //! - [`feed`]: whether a collector is heard at all.
+//! - [`roas`]: what the owners of address space publish of it.
 //!
 //! D and S are the rules of `docs/decisions/0019-watches.md`. Pure: log time is told.
 
 mod feed;
 mod flap;
 mod path;
+mod roas;
 mod sessions;
 mod survey;
 mod visibility;
@@ -23,18 +25,21 @@ mod visibility;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemas::bgp::{Asn, PeerHeader};
+use schemas::bgp::{Asn, PeerHeader, Prefix};
 use schemas::finding::{Rule, Transition};
 use schemas::registry::{Owner, Relation};
 use schemas::tables::VisibilityRow;
 use schemas::time::{MICROS_PER_SEC, SECS_PER_DAY, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::condition::{Claim, ConditionKey, Conditions, Moment, Subject};
 use super::moves::{Moved, Moves};
 use super::{Change, Facts};
+use crate::reference::Vrps;
 use crate::rib::PeerId;
 use feed::Feeds;
 use flap::Flaps;
+use roas::{Roas, Voice};
 use survey::Survey;
 
 /// Log time between two surveys of one registration.
@@ -58,7 +63,7 @@ struct Sign {
 }
 
 /// A sign as it comes and goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Lasting {
     /// Event time of the change that brought it.
     since: Timestamp,
@@ -70,14 +75,14 @@ struct Lasting {
 }
 
 /// One peer that usually holds a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Usual {
     peer: PeerId,
     hops: u8,
 }
 
 /// What is remembered of one registration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Watch {
     due: Option<Timestamp>,
     /// Event time of the newest change.
@@ -97,11 +102,12 @@ struct Watch {
 }
 
 /// All watches of one fold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watches {
     all: BTreeMap<Owner, Watch>,
     due: BTreeSet<(Timestamp, Owner)>,
     feeds: Feeds,
+    roas: Roas,
     conditions: Conditions,
     /// Start of the window of `visibility` under way.
     window: Option<Timestamp>,
@@ -144,6 +150,7 @@ impl Watches {
         transitions: &mut Vec<Transition>,
     ) {
         self.conditions.enter(moves, at, transitions);
+        self.roas.moved(moves);
         self.due.clear();
         for (owner, mut watch) in std::mem::take(&mut self.all) {
             let moved = moves.of(owner);
@@ -160,6 +167,34 @@ impl Watches {
             }
             self.all.insert(owner, watch);
         }
+    }
+
+    /// Other reference data count from here on; `before` are the VRPs that counted.
+    pub(super) fn enter_reference(
+        &mut self,
+        before: &Vrps,
+        facts: &Facts<'_>,
+        is_mine: &dyn Fn(&Owner) -> bool,
+        log_time: Timestamp,
+        transitions: &mut Vec<Transition>,
+    ) {
+        let mut voice = Voice { conditions: &mut self.conditions, transitions };
+        self.roas.enter(before, facts, is_mine, log_time, &mut voice);
+        if self.tells_feeds {
+            voice.doubt(facts.reference.set.doubt.as_ref(), log_time, facts);
+        }
+    }
+
+    /// Another version of the registry has begun: its ROAs are looked at.
+    pub(super) fn watch_roas(
+        &mut self,
+        facts: &Facts<'_>,
+        is_mine: &dyn Fn(&Owner) -> bool,
+        log_time: Timestamp,
+        transitions: &mut Vec<Transition>,
+    ) {
+        let mut voice = Voice { conditions: &mut self.conditions, transitions };
+        self.roas.watch(facts, is_mine, log_time, &mut voice);
     }
 
     /// A session came up, went down, or a collector fell silent.
@@ -183,15 +218,18 @@ impl Watches {
         }
     }
 
-    /// Log time passes: what is due by then happens, in its order.
+    /// Log time passes: what is due by then happens, in its order. Prefixes whose VRPs count no more are
+    /// answered.
     pub(super) fn advance(
         &mut self,
         log_time: Timestamp,
         facts: &Facts<'_>,
         transitions: &mut Vec<Transition>,
         rows: &mut Vec<VisibilityRow>,
-    ) {
+    ) -> Vec<Prefix> {
         self.write(log_time, facts, rows);
+        let mut voice = Voice { conditions: &mut self.conditions, transitions };
+        let over = self.roas.advance(log_time, facts, &mut voice);
         if self.tells_feeds {
             self.feeds.advance(&mut self.conditions, facts, transitions);
         }
@@ -203,6 +241,7 @@ impl Watches {
             }
             self.survey(owner, due, facts, transitions);
         }
+        over
     }
 
     fn survey(

@@ -1,7 +1,7 @@
 //! Paths: whether a registration is entered where and as short as it usually is (S1, S2).
 
 use schemas::bgp::Asn;
-use schemas::finding::{Rule, Severity, Term};
+use schemas::finding::{Rule, Severity, Term, TermName};
 
 use super::super::Facts;
 use super::super::condition::Subject;
@@ -45,7 +45,7 @@ pub(super) fn entry(survey: &Survey<'_>) -> Option<Sign> {
     let is_allowed = allowed.contains(&culprit);
     if is_allowed {
         terms.push(Term {
-            name: "upstream_registered",
+            name: TermName::UpstreamRegistered,
             weight: -2.0,
             detail: format!("{culprit} is registered as an upstream of it"),
         });

@@ -3,7 +3,7 @@
 
 use schemas::bgp::Community;
 use schemas::connection::SessionRole;
-use schemas::finding::{Rule, Severity, Term};
+use schemas::finding::{Rule, Severity, Term, TermName};
 
 use super::super::Facts;
 use super::super::condition::Subject;
@@ -79,7 +79,7 @@ fn redundancy(survey: &Survey<'_>, facts: &Facts<'_>, is_entry: bool) -> Option<
     }
     if let Some(edge) = survey.connection.backup_edge.as_deref() {
         terms.push(Term {
-            name: "backup_edge",
+            name: TermName::BackupEdge,
             weight: 0.0,
             detail: format!("its backup edge is {edge}"),
         });

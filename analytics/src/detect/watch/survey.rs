@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::bgp::{Asn, PathAttributes, PeerHeader};
 use schemas::connection::{Connection, ConnectionSession, SessionRole};
-use schemas::finding::{Rule, Severity, Term};
+use schemas::finding::{Rule, Severity, Term, TermName};
 use schemas::registry::Owner;
 use schemas::tables::Text;
 use schemas::time::Timestamp;
@@ -253,10 +253,10 @@ pub(super) fn peers_term(peers: usize, most: f64) -> Term {
         1 => "1 peer shows it".to_owned(),
         _ => format!("{peers} peers show it"),
     };
-    Term { name: "peers", weight, detail }
+    Term { name: TermName::Peers, weight, detail }
 }
 
 /// The first term of a rule.
 pub(super) fn rule_term(weight: f64, detail: impl Into<String>) -> Term {
-    Term { name: "rule", weight, detail: detail.into() }
+    Term { name: TermName::Rule, weight, detail: detail.into() }
 }

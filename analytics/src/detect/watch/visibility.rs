@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::bgp::{Asn, Prefix};
-use schemas::finding::{Rule, Severity, Term};
+use schemas::finding::{Rule, Severity, Term, TermName};
 use schemas::tables::{Text, VisibilityRow};
 use schemas::time::Timestamp;
 
@@ -60,7 +60,7 @@ pub(super) fn signs(survey: &Survey<'_>, told: Option<Rule>, facts: &Facts<'_>) 
     terms.push(peers_term(lost, if is_grave { 4.0 } else { 2.0 }));
     if !facts.baseline.has_dump() {
         terms.push(Term {
-            name: "learning",
+            name: TermName::Learning,
             weight: -3.0,
             detail: "no table dump was read: who else holds it is not known".to_owned(),
         });
@@ -68,7 +68,7 @@ pub(super) fn signs(survey: &Survey<'_>, told: Option<Rule>, facts: &Facts<'_>) 
     if let Some(cover) = cover {
         explanation.push_str(&format!("; {cover} around it is still seen"));
         terms.push(Term {
-            name: "covered",
+            name: TermName::Covered,
             weight: -1.0,
             detail: format!("{cover} still carries its traffic somewhere"),
         });

@@ -128,6 +128,30 @@ fn an_input_without_progress_is_passed_over_and_makes_no_silence() {
     assert_eq!(rows(&closed, WINDOW_SECS), [(2, 1, 0, 0), (3, 1, 0, 0)], "and no silence");
 }
 
+/// A file each hour, read minutes after its end: between them the input is passed over, and the next
+/// file is on time.
+#[test]
+fn an_hourly_file_loses_nothing_and_makes_no_silence() {
+    let mut windows = Windows::new(LatencyOptions::default());
+    let (mut closed, mut read_until) = (Vec::new(), 0);
+    for secs in 1..4 * 3_600 {
+        let now = Timestamp::from_secs(secs);
+        if secs % 3_600 == 240 {
+            // The hour that ended four minutes ago.
+            for minute in read_until / MINUTE..(secs - 240) / MINUTE {
+                let time = Timestamp::from_secs(minute * MINUTE + 7);
+                assert!(feed_from(&mut windows, true, 0, time, Some(10)), "minute {minute}");
+            }
+            read_until = secs - 240;
+            windows.passed(&[0], Timestamp::from_secs(read_until), now, &mut closed);
+        }
+        windows.passed(&[], Timestamp::MIN, now, &mut closed);
+    }
+    let minutes: Vec<_> = (0..180).map(|minute| (minute, 1, 0, 0)).collect();
+    assert_eq!(rows(&closed, WINDOW_SECS), minutes);
+    assert_eq!(windows.late, 0);
+}
+
 #[test]
 fn a_late_sample_makes_an_exact_revision_and_enters_the_roll_ups() {
     let mut windows = Windows::new(LatencyOptions::default());

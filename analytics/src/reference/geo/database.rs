@@ -12,7 +12,7 @@ use std::fmt;
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions, path};
 use schemas::bgp::{Asn, Family, Prefix};
-use sha2::{Digest, Sha256};
+use schemas::time::Timestamp;
 
 use super::distance::Point;
 
@@ -43,21 +43,13 @@ pub enum DatabaseError {
         /// What its metadata say.
         found: String,
     },
-    /// Two of one kind.
-    #[error("{first} and {second} say the same: keep one of them")]
-    Twice {
-        /// The one that was read first.
-        first: String,
-        /// The other one.
-        second: String,
-    },
     /// It does not hold together.
     #[error("damaged, download it again: {0}")]
     Damaged(#[from] MaxMindDbError),
 }
 
 /// What a database knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Country, subdivision, location.
     City,
@@ -114,13 +106,11 @@ pub struct Database {
     reader: Reader<Vec<u8>>,
     /// What it knows.
     pub kind: Kind,
-    /// SHA-256 of the file, in hexadecimal.
-    pub content_hash: String,
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name(), self.content_hash)
+        f.write_str(self.name())
     }
 }
 
@@ -137,13 +127,19 @@ impl Database {
         if !tail.windows(METADATA_MARKER.len()).any(|at| at == METADATA_MARKER) {
             return Err(DatabaseError::NotMmdb { bytes: bytes.len() });
         }
-        let hash = Sha256::digest(&bytes);
-        let content_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         let reader = Reader::from_source(bytes)?;
         let found = &reader.metadata().database_type;
         let kind = Kind::of(found)
             .ok_or_else(|| DatabaseError::WrongType { found: found.chars().take(80).collect() })?;
-        Ok(Self { reader, kind, content_hash })
+        Ok(Self { reader, kind })
+    }
+
+    /// When it was built, by its metadata.
+    #[must_use]
+    pub fn built_at(&self) -> Option<Timestamp> {
+        let secs = i64::try_from(self.reader.metadata().build_epoch).ok()?;
+        // Beyond the year 9999 it is no time that anything else could show.
+        (1..253_402_300_800).contains(&secs).then(|| Timestamp::from_secs(secs))
     }
 
     /// The type that its metadata state.

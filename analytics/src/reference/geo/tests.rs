@@ -1,6 +1,7 @@
 //! Geography over MaxMind's free test databases.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::*;
 use database::DatabaseError;
@@ -34,7 +35,7 @@ fn each_database_is_known_by_its_metadata() {
         ("GeoLite2-ASN-Test.mmdb", Kind::Asn),
     ] {
         let database = Database::read(fixture(name)).unwrap();
-        assert_eq!((database.kind, database.content_hash.len()), (kind, 64), "{name}");
+        assert!(database.kind == kind && database.built_at().is_some(), "{name}");
         database.verify().unwrap();
     }
 }
@@ -73,10 +74,6 @@ fn what_is_no_database_is_refused_with_a_remedy() {
     }
     let told = refused(fixture("GeoIP2-Domain-Test.mmdb")).to_string();
     assert!(told.starts_with("an MMDB of type \"GeoIP2-Domain\""), "{told}");
-    let mut geo = Geo::default();
-    geo.add(whole.clone()).unwrap();
-    let told = geo.add(whole).unwrap_err().to_string();
-    assert_eq!(told, "GeoLite2-City and GeoLite2-City say the same: keep one of them");
 }
 
 /// MaxMind's own collection of broken files: each is refused or gives errors, none takes us down.
@@ -113,9 +110,9 @@ fn facts_come_from_the_registered_place_else_from_the_database_less_its_radius()
     );
     for name in ["GeoLite2-ASN-Test.mmdb", "GeoLite2-Country-Test.mmdb", "GeoLite2-City-Test.mmdb"]
     {
-        geo.add(fixture(name)).unwrap();
+        geo.add(Arc::new(Database::read(fixture(name)).unwrap()));
     }
-    geo.edges = Edges::read(EDGES.as_bytes()).unwrap();
+    geo.edges = Edges::read(EDGES.as_bytes()).unwrap().into();
     let table = geo.enrich(&registry);
     assert_eq!(table.damaged, None);
     let of = |name: &str, prefix: &str| {
@@ -147,7 +144,7 @@ fn edges_alone_give_distances() {
         r#"[{"name": "a", "prefixes": ["192.0.2.0/24"],
              "location": {"latitude": 51.5, "longitude": -0.1}}]"#,
     );
-    let geo = Geo { edges: Edges::read(EDGES.as_bytes()).unwrap(), ..Geo::default() };
+    let geo = Geo { edges: Edges::read(EDGES.as_bytes()).unwrap().into(), ..Geo::default() };
     let facts = geo.enrich(&registry).of(0, "192.0.2.0/24".parse().unwrap()).cloned().unwrap();
     assert_eq!((facts.edge_nearest.as_deref(), facts.country), (Some("sto01"), None));
     let km = facts.edge_distance_km.unwrap();
@@ -160,7 +157,8 @@ fn a_damaged_record_is_counted_and_its_prefix_has_no_place() {
     // The coordinates of this file are too short for doubles.
     let registry = registry(r#"[{"name": "a", "prefixes": ["2.125.160.216/29"]}]"#);
     let mut geo = Geo::default();
-    geo.add(fixture("bad/GeoIP2-City-Test-Broken-Double-Format.mmdb")).unwrap();
+    let broken = fixture("bad/GeoIP2-City-Test-Broken-Double-Format.mmdb");
+    geo.add(Arc::new(Database::read(broken).unwrap()));
     let table = geo.enrich(&registry);
     let (count, reason) = table.damaged.clone().unwrap();
     assert!(count == 1 && reason.starts_with("damaged, download it again"), "{count} {reason}");

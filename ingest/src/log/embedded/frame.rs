@@ -1,43 +1,27 @@
-//! Frames of the embedded log: one append as bytes, with its length and checksum in front.
+//! Frames of a log on disk: one append as bytes, with its length and checksum in front.
 //!
 //! A segment is a file: eight bytes that say what it is, then frames. A frame is the length of its
-//! payload, a CRC-32 over sequence and payload, the sequence, all little endian, and the payload: a
-//! header with positions and the lengths of the batches, then the batches.
+//! payload, a CRC-32 over sequence and payload, the sequence, all little endian, and the payload: the
+//! length of its head, the head, the body. What they hold is the business of [`super::events`] and
+//! [`super::summaries`].
 
 use std::io::{self, Read};
 
-use schemas::batch::EventBatch;
-use schemas::batch_ipc::{self, BatchError};
-use schemas::log::{Append, Position};
-use schemas::tables::Text;
-use schemas::time::Timestamp;
-use serde::{Deserialize, Serialize};
-
 /// First bytes of a segment.
-pub(super) const MAGIC: [u8; 8] = *b"peersc-1";
+pub(super) const MAGIC: [u8; 8] = *b"peersc-2";
 /// Bytes in front of a payload.
 pub(super) const HEADER_BYTES: usize = 16;
 /// Longest payload: a bound on what a damaged length can ask for.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
-/// What stands in front of the batches of a frame.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Head {
-    /// Log time of the append.
-    pub log_time: Timestamp,
-    /// Partition and bytes of each batch.
-    pub batches: Vec<(u32, u32)>,
-    /// Offset after the last record, by partition.
-    pub next_offsets: Vec<u64>,
-    /// Positions that moved; in the first frame of a segment those of all sources.
-    pub positions: Vec<(Text, Position)>,
-}
-
 /// A frame that was read.
+#[derive(Debug)]
 pub(super) struct Frame {
     pub(super) sequence: u64,
-    pub(super) head: Head,
-    batches: Vec<u8>,
+    /// What stands in front.
+    pub(super) head: Vec<u8>,
+    /// What it is about.
+    pub(super) body: Vec<u8>,
 }
 
 /// What stands where a frame is looked for.
@@ -52,38 +36,13 @@ pub(super) enum Found {
     Damaged(String),
 }
 
-/// Appends the frame of an append to `out`.
-pub(super) fn write(
-    append: &Append,
-    sequence: u64,
-    next_offsets: &[u64],
-    positions: Vec<(Text, Position)>,
-    out: &mut Vec<u8>,
-) -> Result<(), BatchError> {
-    let (mut batches, mut lengths) = (Vec::new(), Vec::new());
-    for batch in &append.batches {
-        let before = batches.len();
-        batch_ipc::encode(batch, &mut batches)?;
-        let bytes = u32::try_from(batches.len() - before)
-            .map_err(|_| BatchError::Malformed { what: "length" })?;
-        lengths.push((batch.partition, bytes));
-    }
-    let head = Head {
-        log_time: append.log_time,
-        batches: lengths,
-        next_offsets: next_offsets.to_vec(),
-        positions,
-    };
-    let head = postcard::to_stdvec(&head)?;
-    let head_bytes =
-        u32::try_from(head.len()).map_err(|_| BatchError::Malformed { what: "length" })?;
-    let payload_bytes = 4 + head.len() + batches.len();
-    let length = u32::try_from(payload_bytes)
-        .ok()
-        .filter(|_| payload_bytes <= PAYLOAD_BYTES_MAX)
-        .ok_or(BatchError::Malformed { what: "length" })?;
+/// Appends a frame to `out`; false if it is longer than a frame can be.
+pub(super) fn write(sequence: u64, head: &[u8], body: &[u8], out: &mut Vec<u8>) -> bool {
+    let payload_bytes = 4 + head.len() + body.len();
+    let length = u32::try_from(payload_bytes).ok().filter(|_| payload_bytes <= PAYLOAD_BYTES_MAX);
+    let (Some(length), Ok(head_bytes)) = (length, u32::try_from(head.len())) else { return false };
     let mut crc = crc32fast::Hasher::new();
-    for bytes in [&sequence.to_le_bytes()[..], &head_bytes.to_le_bytes(), &head, &batches] {
+    for bytes in [&sequence.to_le_bytes()[..], &head_bytes.to_le_bytes(), head, body] {
         crc.update(bytes);
     }
     out.extend(length.to_le_bytes());
@@ -91,8 +50,8 @@ pub(super) fn write(
     out.extend(sequence.to_le_bytes());
     out.extend(head_bytes.to_le_bytes());
     out.extend(head);
-    out.extend(batches);
-    Ok(())
+    out.extend(body);
+    true
 }
 
 /// Reads the next frame; `left` bytes are left in the file.
@@ -137,25 +96,24 @@ pub(super) fn read(input: &mut impl Read, left: u64) -> io::Result<Found> {
 fn open(sequence: u64, mut payload: Vec<u8>) -> Option<Frame> {
     let (head_bytes, rest) = payload.split_first_chunk()?;
     let head_bytes = u32::from_le_bytes(*head_bytes) as usize;
-    let head: Head = postcard::from_bytes(rest.get(..head_bytes)?).ok()?;
-    let batches = payload.split_off(4 + head_bytes);
-    Some(Frame { sequence, head, batches })
+    let head = rest.get(..head_bytes)?.to_vec();
+    let body = payload.split_off(4 + head_bytes);
+    Some(Frame { sequence, head, body })
 }
 
-impl Frame {
-    /// The batches of one partition.
-    pub(super) fn batches_of(&self, partition: u32) -> Result<Vec<EventBatch>, BatchError> {
-        let mut rest = self.batches.as_slice();
-        let mut found = Vec::new();
-        for (of, bytes) in &self.head.batches {
-            let (batch, after) = rest
-                .split_at_checked(*bytes as usize)
-                .ok_or(BatchError::Malformed { what: "length" })?;
-            rest = after;
-            if *of == partition {
-                found.push(batch_ipc::decode(batch)?);
-            }
-        }
-        Ok(found)
+/// Reads the head of the frame that comes next, and not its body: its checksum is not looked at.
+pub(super) fn peek(input: &mut impl Read, left: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut front = [0; HEADER_BYTES + 4];
+    if left < front.len() as u64 {
+        return Ok(None);
     }
+    input.read_exact(&mut front)?;
+    let [.., h0, h1, h2, h3] = front;
+    let head_bytes = u32::from_le_bytes([h0, h1, h2, h3]);
+    if u64::from(head_bytes) > left - front.len() as u64 {
+        return Ok(None);
+    }
+    let mut head = vec![0; head_bytes as usize];
+    input.read_exact(&mut head)?;
+    Ok(Some(head))
 }

@@ -3,29 +3,38 @@
 //! One append is one checksummed frame: a source batch for all its partitions, the positions of its
 //! inputs and their decode state, all of it or nothing. Appends of one round share one fsync, and
 //! readers see only what is durable. A torn end is cut off when the log is opened; damage before the
-//! end is refused. Segments are kept: after a restart the folds read the log from its start.
+//! end is refused. Segments are let go behind the last two snapshots of every partition
+//! ([`EmbeddedProgress`]). What the shards tell `correlate` lies in a small log beside it
+//! ([`summaries`]).
 
+mod durable;
+mod events;
 mod frame;
+mod physical;
 mod reader;
+mod room;
 mod segment;
+pub mod summaries;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use schemas::log::{Append, Log, LogError, Position, Publisher};
+use schemas::killpoint::{self, KillPoint};
+use schemas::log::{Append, Log, LogError, Position, Progress, Publisher};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use frame::MAGIC;
-use reader::Durable;
+use durable::Durable;
+use physical::{Opening, Physical, sync_folder};
 pub use reader::{EmbeddedReader, Tail};
-use segment::{Next, Segment, SegmentReader, disk, list, path_of};
+pub(crate) use room::with_room;
+use segment::{disk, first_head, list};
 
 /// File that says what log a folder holds.
 const ABOUT: &str = "log.json";
@@ -81,24 +90,35 @@ pub struct EmbeddedLog {
 #[derive(Debug)]
 pub struct EmbeddedWriter {
     options: EmbeddedOptions,
-    _lock: File,
-    durable: Arc<Durable>,
-    segment: Option<OpenSegment>,
-    /// Sequence of the next frame.
-    sequence: u64,
-    /// Bytes of all segments.
-    bytes: u64,
+    physical: Physical,
+    /// First frame of each segment, with the offsets after that frame.
+    starts: VecDeque<(u64, Vec<u64>)>,
+    /// Segments before it were let go.
+    released: u64,
     positions: BTreeMap<Text, Position>,
     next_offsets: Vec<u64>,
-    scratch: Vec<u8>,
-    is_broken: bool,
 }
 
+/// What the folds tell the log: what may be let go.
 #[derive(Debug)]
-struct OpenSegment {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
+pub struct EmbeddedProgress {
+    events: Arc<Durable>,
+    summaries: Arc<Durable>,
+}
+
+impl Progress for EmbeddedProgress {
+    fn committed(&self, partition: u32, offset: u64, log_time: Timestamp) {
+        killpoint::reach(KillPoint::OffsetPublish);
+        tracing::trace!(partition, offset, %log_time, "batch folded");
+    }
+
+    fn release_before(&self, partition: u32, offset: u64) {
+        self.events.release(partition, offset);
+    }
+
+    fn release_summaries_before(&self, position: u64) {
+        self.summaries.release(0, position);
+    }
 }
 
 /// Opens the log of a folder, or makes one; cuts off a torn end.
@@ -109,47 +129,52 @@ pub fn open(
     options: EmbeddedOptions,
 ) -> Result<(EmbeddedLog, EmbeddedWriter, Recovered), LogError> {
     let folder = options.folder.clone();
-    fs::create_dir_all(&folder).map_err(disk(&folder))?;
-    let lock = lock(&folder)?;
+    let lock = Physical::lock(&folder)?;
     let about = about(&folder, &options)?;
-    let segments = list(&folder)?;
-    let (recovered, sequence, last) = recover(&segments, options.partitions)?;
-    let bytes = segments
-        .iter()
-        .filter_map(|segment| fs::metadata(&segment.path).ok())
-        .map(|metadata| metadata.len())
-        .sum();
-    let durable = Arc::new(Durable::default());
-    durable.advance(sequence);
+    let fresh = vec![0; options.partitions as usize];
+    let mut recovered = Recovered { next_offsets: fresh, ..Recovered::default() };
+    let EmbeddedOptions { segment_bytes, bytes_max, .. } = options;
+    let opening = Opening { folder: &folder, segment_bytes, bytes_max };
+    let (physical, torn_bytes) = Physical::open(opening, lock, &mut |frame| {
+        let head = events::head_of(&frame.head).map_err(|error| unreadable(&folder, &error))?;
+        recovered.log_time = recovered.log_time.max(Some(head.log_time));
+        recovered.next_offsets = head.next_offsets;
+        recovered.positions.extend(head.positions);
+        Ok(())
+    })?;
+    recovered.torn_bytes = torn_bytes;
     let log = EmbeddedLog {
-        folder,
+        folder: folder.clone(),
         id: about.id,
         partitions: about.partitions,
         created: about.created,
-        durable: Arc::clone(&durable),
+        durable: physical.durable(),
     };
     let writer = EmbeddedWriter {
         options,
-        _lock: lock,
-        durable,
-        segment: last,
-        sequence,
-        bytes,
+        physical,
+        starts: starts(&folder)?,
+        released: 0,
         positions: recovered.positions.clone(),
         next_offsets: recovered.next_offsets.clone(),
-        scratch: Vec::new(),
-        is_broken: false,
     };
     Ok((log, writer, recovered))
 }
 
-fn lock(folder: &Path) -> Result<File, LogError> {
-    let lock = File::open(folder).map_err(disk(folder))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(LogError::Busy { path: folder.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(disk(folder)(error)),
+/// A frame whose checksum fits and whose content cannot be read.
+fn unreadable(folder: &Path, error: &dyn std::fmt::Display) -> LogError {
+    LogError::Damaged { path: folder.to_owned(), offset: 0, what: error.to_string() }
+}
+
+/// First frame of each segment with the offsets after it. The newest may have none yet.
+fn starts(folder: &Path) -> Result<VecDeque<(u64, Vec<u64>)>, LogError> {
+    let mut starts = VecDeque::new();
+    for segment in list(folder)? {
+        let Some(head) = first_head(&segment.path)? else { continue };
+        let head = events::head_of(&head).map_err(|error| unreadable(&segment.path, &error))?;
+        starts.push_back((segment.first, head.next_offsets));
     }
+    Ok(starts)
 }
 
 /// Reads what the folder's log is, or makes it one.
@@ -193,125 +218,49 @@ fn new_id() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-fn sync_folder(folder: &Path) -> Result<(), LogError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk(folder))
-}
-
-/// Reads the newest segment to its end; the one before it too if the newest is empty.
-fn recover(
-    segments: &[Segment],
-    partitions: u32,
-) -> Result<(Recovered, u64, Option<OpenSegment>), LogError> {
-    let fresh = || vec![0; partitions as usize];
-    let mut recovered = Recovered { next_offsets: fresh(), ..Recovered::default() };
-    let mut sequence = 0;
-    let Some((newest, older)) = segments.split_last() else {
-        return Ok((recovered, 0, None));
-    };
-    if let Some(last) = older.last() {
-        sequence = scan(last, &mut recovered, false)?;
-        if sequence != newest.first {
-            let what = format!("segments between {sequence} and {} are missing", newest.first);
-            return Err(LogError::Damaged { path: last.path.clone(), offset: 0, what });
-        }
-    }
-    sequence = scan(newest, &mut recovered, true)?.max(sequence);
-    let file = OpenOptions::new().append(true).open(&newest.path).map_err(disk(&newest.path))?;
-    let bytes = file.metadata().map_err(disk(&newest.path))?.len();
-    Ok((recovered, sequence, Some(OpenSegment { path: newest.path.clone(), file, bytes })))
-}
-
-/// Reads a segment to its end and cuts off what is torn; the sequence after its last frame.
-fn scan(segment: &Segment, recovered: &mut Recovered, may_be_torn: bool) -> Result<u64, LogError> {
-    let path = &segment.path;
-    let Some(mut reader) = SegmentReader::open(path)? else {
-        // Not even its first bytes were written.
-        recovered.torn_bytes += fs::metadata(path).map_err(disk(path))?.len();
-        let mut file = File::create(path).map_err(disk(path))?;
-        file.write_all(&MAGIC).and_then(|()| file.sync_all()).map_err(disk(path))?;
-        return Ok(segment.first);
-    };
-    let mut sequence = segment.first;
-    loop {
-        match reader.next()? {
-            Next::Frame(frame) => {
-                if frame.sequence != sequence {
-                    let what = format!("record {} where {sequence} should be", frame.sequence);
-                    let offset = reader.offset;
-                    return Err(LogError::Damaged { path: path.clone(), offset, what });
-                }
-                sequence += 1;
-                recovered.log_time = recovered.log_time.max(Some(frame.head.log_time));
-                recovered.next_offsets.clone_from(&frame.head.next_offsets);
-                recovered.positions.extend(frame.head.positions);
-            }
-            Next::End => return Ok(sequence),
-            Next::Torn { bytes } if may_be_torn => {
-                recovered.torn_bytes += bytes;
-                let file = OpenOptions::new().write(true).open(path).map_err(disk(path))?;
-                file.set_len(reader.offset).and_then(|()| file.sync_all()).map_err(disk(path))?;
-                return Ok(sequence);
-            }
-            Next::Torn { .. } => {
-                let what = "cut off in the middle of the log".to_owned();
-                let offset = reader.offset;
-                return Err(LogError::Damaged { path: path.clone(), offset, what });
-            }
-        }
-    }
-}
-
 impl EmbeddedWriter {
     /// Bytes of the log on disk.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.physical.bytes
     }
 
-    /// The segment for the next frame, and whether it is a new one.
-    fn segment(&mut self) -> Result<(&mut OpenSegment, bool), LogError> {
-        let is_full =
-            self.segment.as_ref().is_none_or(|open| open.bytes >= self.options.segment_bytes);
-        if is_full {
-            if let Some(full) = self.segment.take() {
-                full.file.sync_data().map_err(disk(&full.path))?;
-            }
-            let path = path_of(&self.options.folder, self.sequence);
-            let mut file = File::create_new(&path).map_err(disk(&path))?;
-            file.write_all(&MAGIC).map_err(disk(&path))?;
-            sync_folder(&self.options.folder)?;
-            self.bytes += MAGIC.len() as u64;
-            self.segment = Some(OpenSegment { path, file, bytes: MAGIC.len() as u64 });
-        }
-        let is_first = self.segment.as_ref().is_some_and(|open| open.bytes == MAGIC.len() as u64);
-        self.segment.as_mut().map(|open| (open, is_first)).ok_or(LogError::Closed)
-    }
-
-    fn refuse_if_full(&self) -> Result<(), LogError> {
-        let EmbeddedOptions { folder, bytes_max, .. } = &self.options;
-        if self.bytes < *bytes_max {
+    /// Lets go of the segments that nobody will ask for: those before the newest one that begins, for
+    /// every partition, at or before what is still wanted.
+    fn release(&mut self) -> Result<(), LogError> {
+        let released = self.physical.durable().released();
+        let partitions = self.options.partitions as usize;
+        if released.len() < partitions {
             return Ok(());
         }
-        Err(LogError::Full { path: folder.clone(), bytes: self.bytes, bytes_max: *bytes_max })
+        let is_behind = |(_, next): &&(u64, Vec<u64>)| {
+            (0..).zip(next).all(|(partition, next)| {
+                released.get(&partition).is_some_and(|released| next <= released)
+            })
+        };
+        let Some((first, _)) = self.starts.iter().take_while(is_behind).last() else {
+            return Ok(());
+        };
+        let first = *first;
+        if first > self.released {
+            self.physical.release(first)?;
+            self.released = first;
+            self.starts.retain(|(start, _)| *start >= first);
+        }
+        Ok(())
     }
 }
 
 impl Publisher for EmbeddedWriter {
     fn append(&mut self, append: &Append) -> Result<(), LogError> {
-        if self.is_broken {
-            return Err(LogError::Closed);
-        }
-        self.refuse_if_full()?;
-        let (sequence, mut next_offsets) = (self.sequence, self.next_offsets.clone());
+        let mut next_offsets = self.next_offsets.clone();
         for batch in &append.batches {
             if let Some(next) = next_offsets.get_mut(batch.partition as usize) {
                 *next = batch.end_offset();
             }
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
+        let is_first = self.physical.begin()?;
         let moved: BTreeMap<Text, Position> = append.positions.iter().cloned().collect();
-        let is_first = self.segment()?.1;
         let positions = if is_first {
             let mut all = self.positions.clone();
             all.extend(moved.clone());
@@ -319,45 +268,24 @@ impl Publisher for EmbeddedWriter {
         } else {
             moved.clone().into_iter().collect()
         };
-        frame::write(append, sequence, &next_offsets, positions, &mut scratch).map_err(
-            |error| LogError::Mismatch {
-                path: self.options.folder.clone(),
-                what: error.to_string(),
-            },
-        )?;
-        let (open, _) = self.segment()?;
-        if let Err(error) = open.file.write_all(&scratch) {
-            // Half a frame must not stand before the next one.
-            let path = open.path.clone();
-            let cut = open.file.set_len(open.bytes);
-            self.is_broken = cut.is_err();
-            return Err(LogError::Disk { path, error });
+        let (head, body) = events::encode(append, &next_offsets, positions)
+            .map_err(|error| self.physical.refused(&error))?;
+        self.physical.append(KillPoint::LogAppend, &head, &body)?;
+        if is_first {
+            self.starts.push_back((self.physical.sequence - 1, next_offsets.clone()));
         }
-        open.bytes += scratch.len() as u64;
-        self.bytes += scratch.len() as u64;
-        self.sequence += 1;
         self.next_offsets = next_offsets;
         self.positions.extend(moved);
-        self.scratch = scratch;
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
-        if let Some(open) = &self.segment
-            && let Err(error) = open.file.sync_data()
-        {
-            // After a failed fsync nobody knows what is on the disk.
-            self.is_broken = true;
-            return Err(LogError::Disk { path: open.path.clone(), error });
-        }
-        self.durable.advance(self.sequence);
-        Ok(())
+        self.physical.sync()?;
+        self.release()
     }
-}
 
-impl Drop for EmbeddedWriter {
-    fn drop(&mut self) {
-        self.durable.close();
+    fn is_full(&self) -> bool {
+        self.physical.is_full()
     }
 }
 
@@ -374,5 +302,13 @@ impl Log for EmbeddedLog {
 
     fn read(&mut self, partition: u32, from: u64) -> Result<EmbeddedReader, LogError> {
         EmbeddedReader::new(&self.folder, partition, from, Arc::clone(&self.durable))
+    }
+}
+
+impl EmbeddedLog {
+    /// The way from the folds to this log and to its summaries.
+    #[must_use]
+    pub fn progress(&self, summaries: &summaries::SummaryLog) -> EmbeddedProgress {
+        EmbeddedProgress { events: Arc::clone(&self.durable), summaries: summaries.durable() }
     }
 }

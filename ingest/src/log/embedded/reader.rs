@@ -3,62 +3,71 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::batch::EventBatch;
 use schemas::log::{LogError, PartitionReader};
 
+use super::durable::{Durable, Waited};
+use super::events;
 use super::frame::Frame;
 use super::segment::{Next, Segment, SegmentReader, list, path_of};
+use super::{starts, unreadable};
 
-/// How far the log is durable, as its writer says.
-#[derive(Debug, Default)]
-pub(super) struct Durable {
-    state: Mutex<State>,
-    moved: Condvar,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct State {
-    /// Sequence after the last durable frame.
-    end: u64,
-    /// The writer is gone: nothing more will come.
-    is_closed: bool,
-}
-
-impl Durable {
-    pub(super) fn advance(&self, end: u64) {
-        self.change(|state| state.end = end);
-    }
-
-    pub(super) fn close(&self) {
-        self.change(|state| state.is_closed = true);
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_all();
-    }
-
-    /// Waits until frame `sequence` is durable; false if it never will be.
-    fn wait_for(&self, sequence: u64) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = |state: &mut State| state.end <= sequence && !state.is_closed;
-        let state = self.moved.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner);
-        state.end > sequence
-    }
-}
-
-/// Reads one partition of an embedded log.
-pub struct EmbeddedReader {
-    folder: PathBuf,
-    partition: u32,
-    from: u64,
+/// Reads the frames of a log in order, as far as they are durable.
+pub(super) struct FrameReader {
+    pub(super) folder: PathBuf,
     durable: Arc<Durable>,
     segment: Option<SegmentReader>,
     /// Sequence of the next frame.
     sequence: u64,
+}
+
+impl FrameReader {
+    /// A reader that begins with the segment of frame `first`.
+    pub(super) fn new(folder: &Path, first: u64, durable: Arc<Durable>) -> Self {
+        Self { folder: folder.to_owned(), durable, segment: None, sequence: first }
+    }
+
+    /// Waits for the next frame, no longer than `wait` if that is given.
+    pub(super) fn wait(&self, wait: Option<Duration>) -> Waited {
+        self.durable.wait_for(self.sequence, wait)
+    }
+
+    /// The next frame, which is durable.
+    pub(super) fn next(&mut self) -> Result<Box<Frame>, LogError> {
+        loop {
+            let path = path_of(&self.folder, self.sequence);
+            if self.segment.is_none() {
+                self.segment = SegmentReader::open(&path)?;
+            }
+            let Some(segment) = &mut self.segment else { return Err(gone(&path)) };
+            match segment.next()? {
+                Next::Frame(frame) => {
+                    self.sequence = frame.sequence + 1;
+                    return Ok(frame);
+                }
+                // It is durable, so it stands in the next segment.
+                Next::End if path.exists() => self.segment = None,
+                Next::End | Next::Torn { .. } => return Err(gone(&path)),
+            }
+        }
+    }
+}
+
+fn gone(path: &Path) -> LogError {
+    let what = "a record that was durable is gone".to_owned();
+    LogError::Damaged { path: path.to_owned(), offset: 0, what }
+}
+
+/// Reads one partition of an embedded log.
+pub struct EmbeddedReader {
+    partition: u32,
+    /// Offset that comes next.
+    next: u64,
+    frames: FrameReader,
+    durable: Arc<Durable>,
     waiting: VecDeque<EventBatch>,
 }
 
@@ -69,61 +78,75 @@ impl EmbeddedReader {
         from: u64,
         durable: Arc<Durable>,
     ) -> Result<Self, LogError> {
-        let sequence = list(folder)?.first().map_or(0, |segment| segment.first);
+        let first = first_frame(folder, partition, from)?;
         Ok(Self {
-            folder: folder.to_owned(),
             partition,
-            from,
+            next: from,
+            frames: FrameReader::new(folder, first, Arc::clone(&durable)),
             durable,
-            segment: None,
-            sequence,
             waiting: VecDeque::new(),
         })
     }
 
-    /// The frame of the next sequence, which is durable.
-    fn frame(&mut self) -> Result<Box<Frame>, LogError> {
-        let path = path_of(&self.folder, self.sequence);
-        if self.segment.is_none() {
-            self.segment = SegmentReader::open(&path)?;
+    /// A batch of records that were asked for. What lies before them is passed over; a hole before
+    /// them is none that may be passed over.
+    fn wanted(&mut self, batch: EventBatch) -> Result<Option<EventBatch>, LogError> {
+        if batch.end_offset() <= self.next {
+            return Ok(None);
         }
-        let Some(segment) = &mut self.segment else { return Err(gone(&path)) };
-        match segment.next()? {
-            Next::Frame(frame) => Ok(frame),
-            // It is durable, so it stands in the next segment.
-            Next::End if path.exists() => {
-                self.segment = None;
-                self.frame()
-            }
-            Next::End | Next::Torn { .. } => Err(gone(&path)),
+        if batch.first_offset > self.next {
+            return Err(LogError::Released {
+                path: self.frames.folder.clone(),
+                partition: self.partition,
+                wanted: self.next,
+                first: batch.first_offset,
+            });
         }
+        self.next = batch.end_offset();
+        Ok(Some(batch))
     }
 }
 
-fn gone(path: &Path) -> LogError {
-    let what = "a record that was durable is gone".to_owned();
-    LogError::Damaged { path: path.to_owned(), offset: 0, what }
+/// First frame of the newest segment that begins at or before an offset of a partition.
+fn first_frame(folder: &Path, partition: u32, from: u64) -> Result<u64, LogError> {
+    let segments = starts(folder)?;
+    let begins_before = |(_, next): &&(u64, Vec<u64>)| {
+        next.get(partition as usize).is_some_and(|next| *next <= from)
+    };
+    let newest = segments.iter().take_while(begins_before).last().or(segments.front());
+    match newest {
+        Some((first, _)) => Ok(*first),
+        // A segment that has no whole frame yet, or none at all.
+        None => Ok(list(folder)?.first().map_or(0, |segment| segment.first)),
+    }
 }
 
 impl PartitionReader for EmbeddedReader {
     fn next(&mut self) -> Result<Option<EventBatch>, LogError> {
         loop {
             if let Some(batch) = self.waiting.pop_front() {
-                return Ok(Some(batch));
+                if let Some(batch) = self.wanted(batch)? {
+                    return Ok(Some(batch));
+                }
+                continue;
             }
-            if !self.durable.wait_for(self.sequence) {
+            if self.frames.wait(None) == Waited::Never {
                 return Ok(None);
             }
-            let frame = self.frame()?;
-            let batches = frame.batches_of(self.partition).map_err(|error| LogError::Damaged {
-                path: self.folder.clone(),
-                offset: 0,
-                what: error.to_string(),
-            })?;
-            self.sequence = frame.sequence + 1;
-            let from = self.from;
-            self.waiting.extend(batches.into_iter().filter(|batch| batch.end_offset() > from));
+            let frame = self.frames.next()?;
+            self.waiting = events::batches_of(&frame, Some(self.partition))
+                .map_err(|error| unreadable(&self.frames.folder, &error))?;
         }
+    }
+
+    fn seek(&mut self, from: u64) -> Result<(), LogError> {
+        *self = Self::new(
+            &self.frames.folder.clone(),
+            self.partition,
+            from,
+            Arc::clone(&self.durable),
+        )?;
+        Ok(())
     }
 }
 
@@ -160,7 +183,11 @@ impl Tail {
                 continue;
             };
             match reader.next()? {
-                Next::Frame(frame) => return self.batches(&frame).map(Some),
+                Next::Frame(frame) => {
+                    let batches = events::batches_of(&frame, None);
+                    let batches = batches.map_err(|error| unreadable(&self.folder, &error))?;
+                    return Ok(Some(batches.into()));
+                }
                 Next::Torn { .. } => return Ok(None),
                 Next::End => {
                     let first = at.first;
@@ -176,17 +203,5 @@ impl Tail {
     /// Waits a moment before the next look.
     pub fn rest(&self) {
         std::thread::sleep(Duration::from_millis(100));
-    }
-
-    fn batches(&self, frame: &Frame) -> Result<Vec<EventBatch>, LogError> {
-        let mut all = Vec::new();
-        for (partition, _) in &frame.head.batches {
-            all.extend(frame.batches_of(*partition).map_err(|error| LogError::Damaged {
-                path: self.folder.clone(),
-                offset: 0,
-                what: error.to_string(),
-            })?);
-        }
-        Ok(all)
     }
 }

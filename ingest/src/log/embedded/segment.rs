@@ -1,4 +1,4 @@
-//! Segments: the files of an embedded log, named by the sequence of their first frame.
+//! Segments: the files of a log on disk, named by the sequence of their first frame.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -87,6 +87,14 @@ impl SegmentReader {
             }
         }
     }
+}
+
+/// The head of the first frame of a segment; none if there is no whole one. Its checksum is not
+/// looked at: whoever reads the frame itself does that.
+pub(super) fn first_head(path: &Path) -> Result<Option<Vec<u8>>, LogError> {
+    let Some(mut reader) = SegmentReader::open(path)? else { return Ok(None) };
+    let length = reader.input.get_ref().metadata().map_err(disk(path))?.len();
+    frame::peek(&mut reader.input, length.saturating_sub(reader.offset)).map_err(disk(path))
 }
 
 /// What a segment holds next.

@@ -1,9 +1,15 @@
 //! Torn ends, damage, restarts, and readers beside a writer.
 
+use std::fs::OpenOptions;
 use std::io::{Seek as _, SeekFrom};
+use std::time::Duration;
 
 use schemas::batch::{Control, EventBatch};
-use schemas::log::PartitionReader as _;
+use schemas::log::{
+    NextSummary, PartitionReader as _, Summaries as _, SummaryEntry, SummaryReader as _,
+};
+
+use super::summaries::SummaryLog;
 
 use super::*;
 
@@ -76,7 +82,10 @@ fn a_torn_end_is_cut_off_at_every_byte() {
     for end in whole.len() + 1..longer.len() {
         fs::write(&newest, &longer[..end]).unwrap();
         let (_, writer, recovered) = open(options(folder.path())).unwrap();
-        assert_eq!((writer.sequence, recovered.torn_bytes), (3, (end - whole.len()) as u64));
+        assert_eq!(
+            (writer.physical.sequence, recovered.torn_bytes),
+            (3, (end - whole.len()) as u64)
+        );
         drop(writer);
         assert_eq!(fs::read(&newest).unwrap(), whole);
     }
@@ -106,9 +115,13 @@ fn one_writer_one_number_of_partitions_and_a_bound() {
     let folder = tempfile::tempdir().unwrap();
     let (_, mut writer, _) = open(options(folder.path())).unwrap();
     assert!(matches!(open(options(folder.path())), Err(LogError::Busy { .. })));
-    writer.options.bytes_max = 10;
+    writer.physical.bytes_max = 10;
+    assert!(!writer.is_full());
     writer.append(&append(0)).unwrap();
-    assert!(matches!(writer.append(&append(1)), Err(LogError::Full { .. })));
+    assert!(writer.is_full(), "sources wait");
+    writer.append(&append(1)).unwrap();
+    writer.physical.bytes += 64 << 20;
+    assert!(matches!(writer.append(&append(2)), Err(LogError::Full { .. })), "ticks wait, too");
     drop(writer);
     let others = EmbeddedOptions { partitions: 3, ..options(folder.path()) };
     assert!(matches!(open(others), Err(LogError::Mismatch { .. })));
@@ -136,4 +149,87 @@ fn a_reader_sees_what_is_durable_and_then_what_comes() {
         seen += batches.len();
     }
     assert_eq!(seen, 200);
+}
+
+/// Segments go once every partition has let go of all that is in them, the oldest first; what is left
+/// is read as before, and who asks for more is told.
+#[test]
+fn segments_are_let_go_behind_every_partition_and_never_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut log, mut writer, _) = open(options(folder.path())).unwrap();
+    let summaries = SummaryLog::open(&folder.path().join("summaries"), 1 << 30).unwrap();
+    let progress = log.progress(&summaries);
+    for number in 0..100 {
+        writer.append(&append(number)).unwrap();
+    }
+    writer.sync().unwrap();
+    let all = list(folder.path()).unwrap();
+    progress.release_before(0, 90);
+    writer.sync().unwrap();
+    assert_eq!(list(folder.path()).unwrap(), all, "partition 1 still wants them");
+    progress.release_before(1, 50);
+    writer.sync().unwrap();
+    let left = list(folder.path()).unwrap();
+    assert!(left.len() < all.len() && all.ends_with(&left), "the oldest went");
+    let mut reader = log.read(1, 50).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().first_offset, 50, "what is wanted is there");
+    let refused = log.read(0, 0).unwrap().next().unwrap_err();
+    assert!(matches!(refused, LogError::Released { wanted: 0, first: 1.., .. }), "{refused}");
+    reader.seek(70).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().first_offset, 70);
+    let bytes: u64 = left.iter().map(|one| fs::metadata(&one.path).unwrap().len()).sum();
+    assert_eq!(writer.bytes(), bytes);
+    drop(writer);
+    assert_eq!(offsets(folder.path(), 1, 50), (50..100).collect::<Vec<_>>());
+}
+
+fn entry(number: u64) -> SummaryEntry {
+    let partition = u32::try_from(number % 3).unwrap();
+    SummaryEntry { partition, end: number, bytes: vec![7; 40_000] }
+}
+
+fn told(log: &SummaryLog, from: u64) -> Vec<(u64, SummaryEntry)> {
+    let mut reader = log.read(from).unwrap();
+    let mut all = Vec::new();
+    while let NextSummary::Entry(position, entry) = reader.next(Duration::ZERO).unwrap() {
+        all.push((position, entry));
+    }
+    all
+}
+
+/// What was synced is there after a restart, under the same positions; what is behind the snapshots
+/// of `correlate` goes.
+#[test]
+fn summaries_keep_their_positions_over_restarts_and_are_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SummaryLog::open(folder.path(), 1 << 40).unwrap();
+    for number in 0..2_000 {
+        log.tell(entry(number)).unwrap();
+    }
+    log.sync().unwrap();
+    let all = told(&log, 0);
+    assert_eq!(all.len(), 2_000);
+    assert!(
+        (0..).zip(&all).all(|(number, (position, told))| {
+            *position == number + 1 && *told == entry(number)
+        })
+    );
+    assert_eq!(told(&log, 1_500), all[1_500..]);
+    log.durable().release(0, 1_900);
+    log.tell(entry(2_000)).unwrap();
+    log.sync().unwrap();
+    assert_eq!(told(&log, 1_900), [&all[1_900..], &[(2_001, entry(2_000))]].concat());
+    let refused = log.read(0).unwrap().next(Duration::ZERO).unwrap_err();
+    assert!(matches!(refused, LogError::Released { wanted: 0, .. }), "{refused}");
+    drop(log);
+    // The writer's thread lets go of the lock when it is done.
+    let again = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        SummaryLog::open(folder.path(), 1 << 40).ok()
+    });
+    let again = again.unwrap();
+    assert_eq!(again.end(), 2_001);
+    again.tell(entry(2_001)).unwrap();
+    again.sync().unwrap();
+    assert_eq!(told(&again, 2_000), [(2_001, entry(2_000)), (2_002, entry(2_001))]);
 }

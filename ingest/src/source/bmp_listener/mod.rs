@@ -183,6 +183,15 @@ impl BmpSource {
         self.address
     }
 
+    /// Counts there, if it does not run yet.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<BmpListenerCounts>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.counts = counts;
+        }
+        self
+    }
+
     /// What is counted.
     #[must_use]
     pub fn counts(&self) -> Arc<BmpListenerCounts> {

@@ -95,10 +95,24 @@ impl FolderSource {
         }
     }
 
+    /// Counts on where another one stopped.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<FolderCounts>) -> Self {
+        self.counts = counts;
+        self
+    }
+
     /// What is counted.
     #[must_use]
     pub fn counts(&self) -> Arc<FolderCounts> {
         Arc::clone(&self.counts)
+    }
+
+    /// Notes in this book which stream is which file.
+    #[must_use]
+    pub fn noting(mut self, book: Arc<FileBook>) -> Self {
+        self.book = book;
+        self
     }
 
     /// Which stream is which file.

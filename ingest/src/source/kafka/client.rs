@@ -11,6 +11,7 @@ use rdkafka::statistics::{Partition, Statistics};
 
 use super::config::KafkaTopics;
 use super::{KafkaCounts, KafkaSourceError, TELL_EVERY};
+use crate::kafka::access::AccessError;
 use crate::source::counter::Seldom;
 
 /// How often librdkafka reports, and so how often a partition that is caught up is told.
@@ -123,35 +124,17 @@ pub(super) fn consumer(
         .set("fetch.queue.backoff.ms", "20")
         .set("fetch.message.max.bytes", bytes_max)
         .set("check.crcs", "true");
-    for (key, value) in &config.settings {
-        client.set(key, value);
-    }
+    config.access().apply(&mut client)?;
     client
-        .set("bootstrap.servers", config.brokers.join(","))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("queued.max.messages.kbytes", queued_kbytes_max)
-        .set("statistics.interval.ms", REPORT_MILLIS)
-        .set("security.protocol", config.security_protocol.as_str());
-    if let Some(mechanism) = &config.sasl_mechanism {
-        client.set("sasl.mechanism", mechanism);
-    }
-    if let Some(username) = &config.username {
-        client.set("sasl.username", username);
-    }
-    if let Some(path) = &config.password_file {
-        let unreadable = |error| KafkaSourceError::PasswordFile { path: path.clone(), error };
-        let password = std::fs::read_to_string(path).map_err(unreadable)?;
-        client.set("sasl.password", password.trim_end_matches(['\r', '\n']));
-    }
-    if let Some(ca) = &config.ssl_ca {
-        client.set("ssl.ca.location", ca.to_string_lossy());
-    }
+        .set("statistics.interval.ms", REPORT_MILLIS);
     let ears = Ears {
         counts: Arc::clone(counts),
         heard: Mutex::default(),
         told: Mutex::new(Seldom::new(TELL_EVERY)),
     };
-    Ok(client.create_with_context(ears)?)
+    Ok(client.create_with_context(ears).map_err(AccessError::from)?)
 }

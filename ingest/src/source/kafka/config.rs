@@ -5,24 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kafka::access::{KafkaAccess, SecurityProtocol};
 use crate::source::bmp_listener::VrfRule;
-
-/// Settings of librdkafka that are ours: another value would lose or repeat messages, or show a
-/// secret.
-const OURS: [&str; 12] = [
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "message.max.bytes",
-    "queued.max.messages.kbytes",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.password",
-    "sasl.username",
-    "security.protocol",
-    "statistics.interval.ms",
-];
 
 /// `kind = "kafka"`: topics of OpenBMP raw messages, or of RTT samples.
 ///
@@ -57,6 +41,10 @@ pub struct KafkaTopics {
     pub password_file: Option<PathBuf>,
     /// Roots of the brokers' certificates, PEM; absent: those of the system.
     pub ssl_ca: Option<PathBuf>,
+    /// Our certificate, PEM, for brokers that ask for one.
+    pub ssl_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub ssl_key: Option<PathBuf>,
     /// Other settings of librdkafka, as its CONFIGURATION page names them.
     pub settings: BTreeMap<String, String>,
     /// Collector that rows name; absent: by the topic's name where it is RouteViews', else the name
@@ -90,37 +78,6 @@ pub enum KafkaStart {
     Earliest,
 }
 
-/// How the brokers are spoken to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecurityProtocol {
-    /// In clear, without a name.
-    #[default]
-    Plaintext,
-    /// TLS.
-    Ssl,
-    /// In clear, with a name.
-    SaslPlaintext,
-    /// TLS, with a name.
-    SaslSsl,
-}
-
-impl SecurityProtocol {
-    /// Kafka's word.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Plaintext => "plaintext",
-            Self::Ssl => "ssl",
-            Self::SaslPlaintext => "sasl_plaintext",
-            Self::SaslSsl => "sasl_ssl",
-        }
-    }
-
-    const fn has_sasl(self) -> bool {
-        matches!(self, Self::SaslPlaintext | Self::SaslSsl)
-    }
-}
-
 impl Default for KafkaTopics {
     fn default() -> Self {
         Self {
@@ -137,6 +94,8 @@ impl Default for KafkaTopics {
             username: None,
             password_file: None,
             ssl_ca: None,
+            ssl_certificate: None,
+            ssl_key: None,
             settings: BTreeMap::new(),
             collector: None,
             collector_asn: None,
@@ -151,10 +110,8 @@ impl KafkaTopics {
     /// # Errors
     /// The problem in words.
     pub fn check(&self) -> Result<(), String> {
-        let has_name = self.username.is_some() || self.password_file.is_some();
-        if self.brokers.is_empty() {
-            Err("brokers is empty; give [\"host:9092\"]".to_owned())
-        } else if self.topics.is_empty() {
+        self.access().check()?;
+        if self.topics.is_empty() {
             Err("topics is empty; give [\"routeviews.*.bmp_raw\"] or the like".to_owned())
         } else if self.discover_secs == 0 {
             Err("discover_secs is 0; leave it out for the default".to_owned())
@@ -162,25 +119,31 @@ impl KafkaTopics {
             Err("queued_kbytes_max is between 1 and 2097151".to_owned())
         } else if !(1024..=512 * 1024 * 1024).contains(&self.message_bytes_max) {
             Err("message_bytes_max is between 1024 and 536870912".to_owned())
-        } else if self.security_protocol.has_sasl() && (self.username.is_none() || !self.has_sasl())
-        {
-            Err("sasl needs sasl_mechanism, username and password_file".to_owned())
-        } else if has_name && !self.security_protocol.has_sasl() {
-            Err("username and password_file need security_protocol = \"sasl_ssl\"".to_owned())
-        } else if let Some(ours) = self.settings.keys().find(|key| OURS.contains(&key.as_str())) {
-            Err(format!("settings: {ours} is not free; the keys above cover it"))
         } else {
             super::Topics::new(&self.topics).map(|_| ()).map_err(|error| error.to_string())
         }
     }
 
-    const fn has_sasl(&self) -> bool {
-        self.sasl_mechanism.is_some() && self.password_file.is_some()
+    /// How the brokers are reached.
+    #[must_use]
+    pub fn access(&self) -> KafkaAccess {
+        KafkaAccess {
+            brokers: self.brokers.clone(),
+            security_protocol: self.security_protocol,
+            sasl_mechanism: self.sasl_mechanism.clone(),
+            username: self.username.clone(),
+            password_file: self.password_file.clone(),
+            ssl_ca: self.ssl_ca.clone(),
+            ssl_certificate: self.ssl_certificate.clone(),
+            ssl_key: self.ssl_key.clone(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// The files that are named, for the caller to make paths absolute.
     pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.password_file.iter_mut().chain(&mut self.ssl_ca).collect()
+        let tls = [&mut self.ssl_ca, &mut self.ssl_certificate, &mut self.ssl_key];
+        self.password_file.iter_mut().chain(tls.into_iter().flatten()).collect()
     }
 
     /// The collector of a topic: as it is configured, else by RouteViews' naming.
@@ -243,18 +206,10 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err()
         };
-        let set = |key: &str| {
-            refuse(&|config| drop(config.settings.insert(key.to_owned(), "x".to_owned())))
+        let set = |config: &mut KafkaTopics| {
+            config.settings.insert("sasl.password".to_owned(), "x".to_owned());
         };
-        assert_eq!(
-            set("sasl.password"),
-            "settings: sasl.password is not free; the keys above cover it"
-        );
-        assert!(set("enable.auto.commit").contains("not free"));
+        assert!(refuse(&set).contains("not free"));
         assert!(refuse(&|config| config.topics = vec!["^(".to_owned()]).contains("^("));
-        assert!(
-            refuse(&|config| config.security_protocol = SecurityProtocol::SaslSsl).contains("sasl")
-        );
-        assert!(refuse(&|config| config.username = Some("a".to_owned())).contains("sasl_ssl"));
     }
 }

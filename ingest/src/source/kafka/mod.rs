@@ -5,21 +5,24 @@
 //! nothing is committed. A topic that vanishes ends its streams with a gap, and the others go on;
 //! brokers that are down are told and tried again, and no stream ends for that: nothing is lost.
 //!
+//! Where several processes part the partitions among them, [`parted`] says which ones are ours; those
+//! that go are not read any more, and whoever reads them next goes on there.
+//!
 //! [`config`] holds the keys, [`client`] what librdkafka tells us beside messages.
 
 mod client;
 pub mod config;
+mod parted;
+mod positions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::{Offset, TopicPartitionList};
@@ -27,15 +30,18 @@ use regex::Regex;
 use schemas::time::Timestamp;
 
 use super::counter::{Counter, Seldom};
-use super::live::{Outbox, Stop, Stopped, Word};
+use super::live::{CHUNK_BYTES_MAX, Message as Told, Outbox, Stop, Stopped, Word};
 use super::pattern;
+use crate::kafka::access::AccessError;
+pub use crate::kafka::access::SecurityProtocol;
 use client::Ears;
-pub use config::{KafkaFormat, KafkaStart, KafkaTopics, RouteViewsTopic, SecurityProtocol};
+pub use config::{KafkaFormat, KafkaStart, KafkaTopics, RouteViewsTopic};
+pub use parted::{Owned, Parted, ShareOf};
 
 /// How long a poll waits for a message.
 const POLL: Duration = Duration::from_millis(100);
 /// Polls between two looks at the clock and at the stop.
-const POLLS_MAX: u32 = 256;
+const POLLS_MAX: u32 = 1024;
 /// How long brokers may take to answer what we ask.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How soon topics are looked for again when one seems to be gone.
@@ -49,20 +55,12 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Why there is no client. One variant per remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaSourceError {
-    /// A password that cannot be read.
-    #[error("{path}: {error}", path = path.display())]
-    PasswordFile {
-        /// Its file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
     /// A topic's pattern that is none.
     #[error(transparent)]
     Pattern(#[from] regex::Error),
-    /// Settings that librdkafka refuses.
-    #[error("kafka client: {0}")]
-    Client(#[from] KafkaError),
+    /// How the brokers are reached.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// What was read, and what went wrong.
@@ -135,6 +133,21 @@ struct Stream {
     number: u64,
     /// The offset that comes next, as far as it is known.
     next: Option<i64>,
+    /// Messages that are to be told together, and their bytes.
+    waiting: Vec<Told>,
+    bytes: usize,
+}
+
+impl Stream {
+    /// Tells what waits.
+    fn tell(&mut self, outbox: &Outbox) -> Result<(), Stopped> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.bytes = 0;
+        let messages = std::mem::take(&mut self.waiting);
+        outbox.tell_blocking(self.number, Word::Messages(messages))
+    }
 }
 
 /// The partitions of one topic.
@@ -153,14 +166,16 @@ pub struct KafkaSource {
     positions: Positions,
     partitions: HashMap<String, Partitions>,
     next_stream: u64,
-    /// The first look finds what `start` is about; what comes later is read from its beginning.
-    looked: bool,
+    /// What the first look found: `start` is about that; what comes later is read from its beginning.
+    found_first: Option<BTreeSet<(String, i32)>>,
     told_look: Seldom,
+    /// Which partitions are ours; all of them, if nobody says so.
+    parted: Option<Parted>,
 }
 
 impl KafkaSource {
     /// A client. `positions` says where partitions that were read before go on; streams are numbered
-    /// from `first_stream`.
+    /// from `first_stream`; `counts` is where is counted.
     ///
     /// # Errors
     /// [`KafkaSourceError`] with its remedy.
@@ -168,9 +183,9 @@ impl KafkaSource {
         config: KafkaTopics,
         positions: Positions,
         first_stream: u64,
+        counts: Arc<KafkaCounts>,
     ) -> Result<Self, KafkaSourceError> {
         let topics = Topics::new(&config.topics)?;
-        let counts = Arc::<KafkaCounts>::default();
         let consumer = client::consumer(&config, &counts)?;
         Ok(Self {
             config,
@@ -180,9 +195,17 @@ impl KafkaSource {
             positions,
             partitions: HashMap::new(),
             next_stream: first_stream,
-            looked: false,
+            found_first: None,
             told_look: Seldom::new(TELL_EVERY),
+            parted: None,
         })
+    }
+
+    /// Reads only what is ours, as that comes and goes.
+    #[must_use]
+    pub fn parted(mut self, parted: Parted) -> Self {
+        self.parted = Some(parted);
+        self
     }
 
     /// What is counted.
@@ -204,17 +227,26 @@ impl KafkaSource {
     fn read(&mut self, outbox: &Outbox, stop: &Stop) -> Result<(), Stopped> {
         let mut look_at = Instant::now();
         while !*stop.borrow() {
+            if self.part() {
+                look_at = Instant::now();
+            }
             if look_at <= Instant::now() {
                 look_at = Instant::now() + self.look(outbox)?;
             }
+            let mut patience = POLL;
             for _ in 0..POLLS_MAX {
-                match self.consumer.poll(POLL) {
+                match self.consumer.poll(patience) {
                     Some(Ok(message)) => {
-                        tell(&mut self.partitions, &self.counts, &self.config, &message, outbox)?;
+                        take(&mut self.partitions, &self.counts, &self.config, &message, outbox)?;
+                        // What is there is told together; nobody waits for more.
+                        patience = Duration::ZERO;
                     }
                     // Errors come to our ears with their reason.
                     Some(Err(_)) | None => break,
                 }
+            }
+            for partitions in self.partitions.values_mut() {
+                partitions.streams.values_mut().try_for_each(|stream| stream.tell(outbox))?;
             }
             let heard = self.consumer.context().take();
             for (topic, partition) in &heard.caught_up {
@@ -262,8 +294,13 @@ impl KafkaSource {
             }
         }
         let is_missing = self.close_vanished(&found, outbox)?;
+        self.found_first.get_or_insert_with(|| {
+            let pairs = found.iter().flat_map(|(topic, partitions)| {
+                partitions.iter().map(|partition| ((*topic).to_owned(), *partition))
+            });
+            pairs.collect()
+        });
         self.open_found(&found, outbox)?;
-        self.looked = true;
         Ok(if is_missing { usual.min(LOOK_AGAIN) } else { usual })
     }
 
@@ -303,25 +340,41 @@ impl KafkaSource {
     fn open_found(&mut self, found: &Found<'_>, outbox: &Outbox) -> Result<(), Stopped> {
         let max = usize::try_from(self.config.partitions_max).unwrap_or(usize::MAX);
         let mut refused = 0;
+        let ends = self.ends(found);
         let mut list = TopicPartitionList::new();
         let pairs = |(topic, partitions): (_, &Vec<i32>)| {
             partitions.iter().map(|partition| (topic, *partition)).collect::<Vec<(&&str, i32)>>()
         };
         for (topic, partition) in found.iter().flat_map(pairs) {
-            if self.stream(topic, partition).is_some() {
+            if self.stream(topic, partition).is_some() || !self.is_ours(topic, partition) {
                 continue;
             }
             if self.count_partitions() >= max {
                 refused += 1;
                 continue;
             }
-            let position = self.positions.get(&((*topic).to_owned(), partition)).copied();
-            let offset = match (position, self.config.start) {
-                (Some(position), _) => Offset::Offset(position),
-                (None, KafkaStart::Latest) if !self.looked => Offset::End,
-                (None, _) => Offset::Beginning,
+            let key = ((*topic).to_owned(), partition);
+            let position = match (self.positions.get(&key), self.config.start) {
+                (Some(position), _) => Some(*position),
+                (None, KafkaStart::Latest)
+                    if self.found_first.as_ref().is_none_or(|first| first.contains(&key)) =>
+                {
+                    // From here on it was read, though nothing came yet. Looked for again if it is not
+                    // known where its end is.
+                    let Some(end) = ends.get(&key) else { continue };
+                    Some(*end)
+                }
+                (None, _) => None,
             };
+            let is_new = !self.positions.contains_key(&key);
             self.open(topic, partition, position, outbox)?;
+            if let Some((position, stream)) =
+                position.filter(|_| is_new).zip(self.stream(topic, partition))
+            {
+                let offset = u64::try_from(position).unwrap_or_default();
+                outbox.tell_blocking(stream.number, Word::Begins { offset })?;
+            }
+            let offset = position.map_or(Offset::Beginning, Offset::Offset);
             // The only failure is an offset that no partition can have.
             let _ = list.add_partition_offset(topic, partition, offset);
         }
@@ -343,49 +396,10 @@ impl KafkaSource {
         let number = self.next_stream;
         self.next_stream += 1;
         let partitions = self.partitions.entry(topic.to_owned()).or_default();
-        partitions.streams.insert(partition, Stream { number, next });
+        let stream = Stream { number, next, waiting: Vec::new(), bytes: 0 };
+        partitions.streams.insert(partition, stream);
         tracing::debug!(topic, partition, stream = number, ?next, "partition opened");
         outbox.tell_blocking(number, Word::Opened { remote: format!("{topic}-{partition}") })
-    }
-
-    /// Some position is not one that the broker has: finds it, tells the gap, and goes on with the
-    /// oldest message that there is.
-    fn find_positions(&mut self, outbox: &Outbox) -> Result<(), Stopped> {
-        let known: Vec<(String, i32, i64)> = self
-            .partitions
-            .iter()
-            .flat_map(|(topic, partitions)| {
-                partitions.streams.iter().map(move |(part, stream)| (topic, *part, stream))
-            })
-            .filter_map(|(topic, part, stream)| Some((topic.clone(), part, stream.next?)))
-            .collect();
-        for (topic, partition, next) in known {
-            let Ok((low, high)) = self.consumer.fetch_watermarks(&topic, partition, ANSWER) else {
-                continue;
-            };
-            if (low..=high).contains(&next) {
-                continue;
-            }
-            self.counts.out_of_range.one();
-            let reason = if next < low {
-                format!("offsets {next} to {} are gone from the broker", low - 1)
-            } else {
-                format!("offset {next} is past the end {high}: the topic was made anew")
-            };
-            tracing::error!(topic, partition, reason, "messages lost, going on with the oldest");
-            let closed = self.stream(&topic, partition).map(|stream| stream.number);
-            if let Some(number) = closed {
-                outbox.tell_blocking(number, Word::Closed { reason, is_gap: true })?;
-            }
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&topic, partition);
-            self.unassign(&list);
-            self.open(&topic, partition, Some(low), outbox)?;
-            let mut list = TopicPartitionList::new();
-            let _ = list.add_partition_offset(&topic, partition, Offset::Offset(low));
-            self.assign(&list);
-        }
-        Ok(())
     }
 
     fn assign(&self, list: &TopicPartitionList) {
@@ -414,8 +428,8 @@ impl KafkaSource {
     }
 }
 
-/// Hands a message on.
-fn tell(
+/// Takes a message; what waits of its stream is told once it is much.
+fn take(
     partitions: &mut HashMap<String, Partitions>,
     counts: &KafkaCounts,
     config: &KafkaTopics,
@@ -441,7 +455,9 @@ fn tell(
     stream.next = Some(message.offset() + 1);
     let offset = u64::try_from(message.offset()).unwrap_or_default();
     let broker_time = broker_time(message.timestamp());
-    outbox.tell_blocking(stream.number, Word::Message { offset, broker_time, payload })
+    stream.bytes += payload.len();
+    stream.waiting.push(Told { offset, broker_time, payload });
+    if stream.bytes < CHUNK_BYTES_MAX { Ok(()) } else { stream.tell(outbox) }
 }
 
 /// When the broker took it. A producer's own time stands for it where the topic keeps that, but never

@@ -1,107 +1,26 @@
 //! The client against a real Kafka of one broker, started by `deploy/kafka/kafka`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use futures::executor::block_on;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::source::testing::{Ear, Heard, has};
+use crate::kafka::testing::Broker;
+use crate::source::testing::{Ear, Heard};
 
 const LINX: &str = "routeviews.linx.64500.bmp_raw";
 const AMSIX: &str = "routeviews.amsix.ams.61955.bmp_raw";
 
-/// A broker of our own, gone at the end.
-struct Broker {
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Broker {
-    fn start() -> Option<Self> {
-        let install = "apt-get install -y openjdk-17-jre-headless maven openssl";
-        let tools = [("java", "-version"), ("mvn", "-version"), ("openssl", "version")];
-        if !tools.iter().all(|(tool, probe)| has(tool, &[probe], install)) {
-            return None;
-        }
-        // Three ports in a row; what the system gives away by itself lies above.
-        let port = 20_000 + u16::try_from(std::process::id() % 1000).unwrap() * 10;
-        let broker = Self { folder: tempfile::tempdir().unwrap(), port };
-        broker.script(&["up", "1"]);
-        Some(broker)
-    }
-
-    fn script(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/kafka");
-        let done = Command::new(script)
-            .args(arguments)
-            .env("KAFKA_DIR", self.folder.path())
-            .env("KAFKA_PORT", self.port.to_string())
-            .env("KAFKA_HEAP", "256m")
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{arguments:?} {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap()
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    fn client(&self) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", self.address());
-        client
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client().create().unwrap()
-    }
-
-    fn create(&self, topic: &str, partitions: i32) {
-        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let made = block_on(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
-        made.into_iter().for_each(|made| drop(made.unwrap()));
-    }
-
-    fn delete(&self, topic: &str) {
-        let gone = block_on(self.admin().delete_topics(&[topic], &AdminOptions::new())).unwrap();
-        gone.into_iter().for_each(|gone| drop(gone.unwrap()));
-    }
-
-    /// Produces the numbers of a range as texts.
-    fn produce(&self, topic: &str, partition: i32, numbers: std::ops::Range<u32>) {
-        let producer: BaseProducer = self.client().create().unwrap();
-        for number in numbers {
-            let payload = number.to_string();
-            let record = BaseRecord::<(), str>::to(topic).partition(partition).payload(&payload);
-            producer.send(record).map_err(|(error, _)| error).unwrap();
-        }
-        producer.flush(Duration::from_secs(30)).unwrap();
-    }
-
-    fn config(&self) -> KafkaTopics {
-        KafkaTopics {
-            brokers: vec![self.address()],
-            topics: vec!["routeviews.*.bmp_raw".to_owned()],
-            start: KafkaStart::Earliest,
-            discover_secs: 1,
-            ..Default::default()
-        }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.script(&["down"]);
+fn config(broker: &Broker) -> KafkaTopics {
+    KafkaTopics {
+        brokers: vec![broker.address()],
+        topics: vec!["routeviews.*.bmp_raw".to_owned()],
+        start: KafkaStart::Earliest,
+        discover_secs: 1,
+        ..Default::default()
     }
 }
 
@@ -116,7 +35,7 @@ struct Reader {
 impl Reader {
     fn start(config: KafkaTopics, positions: Positions) -> Self {
         let (ear, outbox, stop) = Ear::new();
-        let source = KafkaSource::new(config, positions, 0).unwrap();
+        let source = KafkaSource::new(config, positions, 0, Arc::default()).unwrap();
         let counts = source.counts();
         let thread = std::thread::spawn(move || source.run(&outbox, &stop));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -168,7 +87,7 @@ fn topics_of_a_real_kafka_are_read_whole_whatever_happens() {
 fn finds_loses_and_goes_on(broker: &Broker) {
     let [linx0, linx1] = [0, 1].map(|partition| format!("{LINX}-{partition}"));
     let amsix = format!("{AMSIX}-0");
-    let mut reader = Reader::start(broker.config(), Positions::new());
+    let mut reader = Reader::start(config(broker), Positions::new());
     reader.until("all of both, and no more", |heard| {
         let is_done = |remote| of(heard, remote).is_some_and(|h| h.caught_up > 0);
         count(heard, &linx0) == 1000
@@ -201,7 +120,7 @@ fn finds_loses_and_goes_on(broker: &Broker) {
 
 fn tells_messages_that_are_gone(broker: &Broker) {
     let linx1 = format!("{LINX}-1");
-    let json = broker.folder.path().join("delete.json");
+    let json = broker.folder.join("delete.json");
     let delete = r#"{"version":1,"partitions":[{"topic":"TOPIC","partition":1,"offset":200}]}"#;
     fs::write(&json, delete.replace("TOPIC", LINX)).unwrap();
     let (address, json) = (broker.address(), json.to_string_lossy().into_owned());
@@ -210,7 +129,7 @@ fn tells_messages_that_are_gone(broker: &Broker) {
 
     // Partition 0 goes on where it was, exactly; partition 1 was behind what the broker kept.
     let positions = [((LINX.to_owned(), 0), 1008), ((LINX.to_owned(), 1), 100)].into();
-    let mut reader = Reader::start(broker.config(), positions);
+    let mut reader = Reader::start(config(broker), positions);
     reader.until("both go on", |heard| {
         count(heard, &format!("{LINX}-0")) == 2 && count(heard, &linx1) == 300
     });
@@ -229,7 +148,7 @@ fn outlives_its_broker(broker: &Broker) {
     let config = KafkaTopics {
         start: KafkaStart::Latest,
         settings: [("reconnect.backoff.max.ms".to_owned(), "500".to_owned())].into(),
-        ..broker.config()
+        ..config(broker)
     };
     let mut reader = Reader::start(config, Positions::new());
     reader.until("it is at the end", |heard| of(heard, &linx0).is_some_and(|h| h.caught_up > 0));
@@ -259,7 +178,7 @@ fn cuts_what_is_too_long(broker: &Broker) {
     let config = KafkaTopics {
         topics: vec!["^lon.$".to_owned()],
         message_bytes_max: 1024,
-        ..broker.config()
+        ..config(broker)
     };
     let mut reader = Reader::start(config, Positions::new());
     reader.until("all three", |heard| count(heard, "long-0") == 3);
@@ -270,18 +189,19 @@ fn cuts_what_is_too_long(broker: &Broker) {
 }
 
 fn speaks_sasl_and_tls(broker: &Broker) {
-    let password_file: PathBuf = broker.folder.path().join("password");
+    let password_file: PathBuf = broker.folder.join("password");
     let config = KafkaTopics {
         brokers: vec![format!("127.0.0.1:{}", broker.port + 1)],
         security_protocol: SecurityProtocol::SaslSsl,
         sasl_mechanism: Some("SCRAM-SHA-512".to_owned()),
         username: Some("peerscope".to_owned()),
         password_file: Some(password_file.clone()),
-        ssl_ca: Some(broker.folder.path().join("tls/ca.pem")),
-        ..broker.config()
+        ssl_ca: Some(broker.folder.join("tls/ca.pem")),
+        ..config(broker)
     };
     assert_eq!(config.check(), Ok(()));
-    let told = KafkaSource::new(config.clone(), Positions::new(), 0).err().unwrap().to_string();
+    let source = KafkaSource::new(config.clone(), Positions::new(), 0, Arc::default());
+    let told = source.err().unwrap().to_string();
     assert!(told.contains("password: No such file"), "{told}");
 
     fs::write(&password_file, "wrong\n").unwrap();
@@ -292,10 +212,38 @@ fn speaks_sasl_and_tls(broker: &Broker) {
     assert!(reader.stop().is_empty());
 
     fs::write(&password_file, "loopback-only\n").unwrap();
-    let mut reader = Reader::start(config, Positions::new());
     let linx0 = format!("{LINX}-0");
-    reader.until("all of it", |heard| count(heard, &linx0) == 1030);
-    reader.stop();
+    let reads_all = |config: KafkaTopics| {
+        let mut reader = Reader::start(config, Positions::new());
+        reader.until("all of it", |heard| count(heard, &linx0) == 1030);
+        reader.stop();
+    };
+    reads_all(config.clone());
+    // The way Azure Event Hubs does it.
+    reads_all(KafkaTopics {
+        sasl_mechanism: Some("PLAIN".to_owned()),
+        username: Some("$ConnectionString".to_owned()),
+        ..config.clone()
+    });
+    // By a certificate instead of a name, on a listener that asks for one.
+    let mutual = KafkaTopics {
+        brokers: vec![format!("127.0.0.1:{}", broker.port + 3)],
+        security_protocol: SecurityProtocol::Ssl,
+        sasl_mechanism: None,
+        username: None,
+        password_file: None,
+        ssl_certificate: Some(broker.folder.join("tls/client.pem")),
+        ssl_key: Some(broker.folder.join("tls/client.key")),
+        ..config
+    };
+    assert_eq!(mutual.check(), Ok(()));
+    reads_all(mutual.clone());
+    let nameless = KafkaTopics { ssl_certificate: None, ssl_key: None, ..mutual };
+    let reader = Reader::start(nameless, Positions::new());
+    while reader.counts.errors.get() + reader.counts.brokers_down.get() == 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(reader.stop().is_empty());
 }
 
 #[test]

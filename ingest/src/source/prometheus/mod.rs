@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::samples::{Collector, Owners, SampleSet, Scope};
+use crate::samples::{Collector, OwnersNow, SampleSet, Scope};
 use futures::StreamExt as _;
 use reqwest::{Client, Url};
 use schemas::sample::{Statistic, Target};
@@ -93,7 +93,7 @@ pub struct PrometheusSource {
     pages: Vec<(Url, Option<String>)>,
     token: Option<String>,
     client: Client,
-    owners: Arc<Owners>,
+    owners: OwnersNow,
     counts: Arc<PrometheusCounts>,
     /// Time of the last probe of a target, of pages that tell it.
     last: Mutex<HashMap<(usize, ProbeKey), Timestamp>>,
@@ -108,7 +108,7 @@ impl PrometheusSource {
     pub fn new(
         name: &str,
         config: PrometheusPages,
-        owners: Arc<Owners>,
+        owners: OwnersNow,
     ) -> Result<Self, PrometheusError> {
         let page = |url: &String| match Url::parse(url) {
             Ok(parsed) => Ok((parsed.clone(), target_of(&parsed))),
@@ -145,6 +145,13 @@ impl PrometheusSource {
             last: Mutex::default(),
             told: Mutex::new(Seldom::new(TELL_EVERY)),
         })
+    }
+
+    /// Counts on where another one stopped.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<PrometheusCounts>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// What is counted.
@@ -233,7 +240,8 @@ impl PrometheusSource {
         began: Timestamp,
     ) -> SampleSet {
         let scope = Scope { tenant: None, is_live: true };
-        let mut collector = Collector::new(&self.owners, scope);
+        let owners = Arc::clone(&self.owners.borrow());
+        let mut collector = Collector::new(&owners, scope);
         for _ in 0..page.refused {
             collector.refuse_line("malformed_field", 0, "not a line of metrics");
         }

@@ -6,15 +6,18 @@ use std::num::NonZeroU32;
 use schemas::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::samples::Owners;
 use crate::source::testing::Ear;
 
-fn owners() -> Arc<Owners> {
+fn owners() -> OwnersNow {
     let text = r#"{"name":"a","prefixes":["192.0.2.0/24"]}"#;
     let connections = vec![serde_json::from_str(text).unwrap()];
-    Arc::new(Owners::new(Arc::new(Registry::new(1, connections, Vec::new()).unwrap())))
+    let registry = Arc::new(Registry::new(1, connections, Vec::new()).unwrap());
+    watch::channel(Arc::new(Owners::new(registry))).1
 }
 
 fn source(urls: &[&str], value: ProbeValue) -> PrometheusSource {

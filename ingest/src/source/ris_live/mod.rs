@@ -10,18 +10,22 @@ mod endpoint;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use rustls::ClientConfig;
 use schemas::bgp::{Asn, Prefix};
+use schemas::connection::PUBLIC_ROUTING_DOMAIN;
+use schemas::registry::Registry;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::counter::{Counter, Seldom};
 use super::live::{Outbox, Stop, Stopped, Word, stopped};
 use super::tls::{self, TlsError};
+use crate::samples::OwnersNow;
 pub use config::{RisLive, Subscribe};
 pub use endpoint::EndpointError;
 use endpoint::{DialError, Endpoint, Websocket};
@@ -75,6 +79,34 @@ pub struct RisLiveCounts {
     pub is_up: Counter,
 }
 
+/// What is asked for, by what is registered.
+fn subscriptions(config: &RisLive, registry: &Registry) -> Result<Vec<String>, RisLiveError> {
+    let public = registry
+        .connections()
+        .iter()
+        .filter(|connection| connection.routing_domain == PUBLIC_ROUTING_DOMAIN);
+    let prefixes: Vec<Prefix> = public
+        .flat_map(|connection| connection.prefixes.iter().map(|registered| registered.prefix))
+        .collect();
+    let asns: Vec<Asn> = registry.watched().iter().map(|watched| watched.number).collect();
+    let subscriptions = config.subscriptions(&prefixes, &asns);
+    let (needed, max) = (subscriptions.len(), config.subscriptions_max);
+    if needed > usize::try_from(max).unwrap_or(usize::MAX) {
+        return Err(RisLiveError::TooMany { needed, max });
+    }
+    Ok(subscriptions)
+}
+
+/// Returns when something else is registered; never if nobody says so.
+async fn registered(now: &mut Option<OwnersNow>) {
+    if let Some(now) = now
+        && now.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
 /// Why a session is over.
 #[derive(Debug, thiserror::Error)]
 enum Ending {
@@ -113,6 +145,8 @@ pub struct RisLiveSource {
     endpoint: Endpoint,
     tls: Option<Arc<ClientConfig>>,
     subscriptions: Vec<String>,
+    /// What is ours, as it changes.
+    registered: Option<OwnersNow>,
     counts: Arc<RisLiveCounts>,
     next_stream: u64,
     /// Texts counted up over all sessions of this run.
@@ -121,34 +155,44 @@ pub struct RisLiveSource {
 }
 
 impl RisLiveSource {
-    /// A client that asks for what touches these prefixes and passes these ASes. Streams are numbered
-    /// from `first_stream`.
+    /// A client that asks for what touches the public prefixes of a registry and passes its watched
+    /// ASes. Streams are numbered from `first_stream`.
     ///
     /// # Errors
     /// [`RisLiveError`] with its remedy.
     pub fn new(
         config: RisLive,
-        prefixes: &[Prefix],
-        asns: &[Asn],
+        registry: &Registry,
         first_stream: u64,
     ) -> Result<Self, RisLiveError> {
         let endpoint = Endpoint::of(&config.url)?;
         let tls = endpoint.is_tls().then(|| tls::client(config.ca.as_deref())).transpose()?;
-        let subscriptions = config.subscriptions(prefixes, asns);
-        if subscriptions.len() > usize::try_from(config.subscriptions_max).unwrap_or(usize::MAX) {
-            let (needed, max) = (subscriptions.len(), config.subscriptions_max);
-            return Err(RisLiveError::TooMany { needed, max });
-        }
+        let subscriptions = subscriptions(&config, registry)?;
         Ok(Self {
             config,
             endpoint,
             tls,
             subscriptions,
+            registered: None,
             counts: Arc::default(),
             next_stream: first_stream,
             next_offset: 0,
             told_errors: Seldom::new(TELL_EVERY),
         })
+    }
+
+    /// Asks for more whenever more is registered. What is registered no more is still told until the next
+    /// session, and sifted out by the intake.
+    #[must_use]
+    pub fn following(self, registered: OwnersNow) -> Self {
+        Self { registered: Some(registered), ..self }
+    }
+
+    /// Counts on where another one stopped.
+    #[must_use]
+    pub fn counting(mut self, counts: Arc<RisLiveCounts>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// What is counted.
@@ -227,7 +271,7 @@ impl RisLiveSource {
         stop: &mut Stop,
     ) -> Result<std::convert::Infallible, Ending> {
         outbox.tell(stream, Word::Opened { remote: self.endpoint.name() }).await?;
-        let mut asking = self.subscriptions.clone().into_iter();
+        let mut asking: VecDeque<String> = self.subscriptions.iter().cloned().collect();
         let pace = Duration::from_secs(1) / self.config.subscriptions_per_sec_max.max(1);
         let mut ask_at = Some(Instant::now());
         let mut signs = Signs::new(&self.config);
@@ -235,7 +279,7 @@ impl RisLiveSource {
             let came = tokio::select! {
                 came = websocket.next() => came.ok_or(Ending::Closed)?,
                 () = sleep_until(ask_at) => {
-                    let text = asking.next();
+                    let text = asking.pop_front();
                     ask_at = text.is_some().then(|| Instant::now() + pace);
                     if let Some(text) = text {
                         send(websocket, Message::text(text), &self.config).await?;
@@ -244,6 +288,11 @@ impl RisLiveSource {
                 }
                 () = sleep_until(Some(signs.next_look())) => {
                     self.look_after(&mut signs, websocket).await?;
+                    continue;
+                }
+                () = registered(&mut self.registered) => {
+                    asking.extend(self.subscribe_more());
+                    ask_at = Some(Instant::now());
                     continue;
                 }
                 () = stopped(stop) => return Err(Ending::Stop),
@@ -266,6 +315,26 @@ impl RisLiveSource {
                 }
                 Message::Close(_) => return Err(Ending::Closed),
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    /// Other prefixes are registered: what is to be asked for now, beside what was asked for before.
+    fn subscribe_more(&mut self) -> Vec<String> {
+        let Some(owners) = self.registered.as_mut().map(|now| Arc::clone(&now.borrow_and_update()))
+        else {
+            return Vec::new();
+        };
+        match subscriptions(&self.config, owners.registry()) {
+            Ok(all) => {
+                let before: HashSet<&String> = self.subscriptions.iter().collect();
+                let more = all.iter().filter(|text| !before.contains(text)).cloned().collect();
+                self.subscriptions = all;
+                more
+            }
+            Err(error) => {
+                tracing::error!(url = %self.config.url, %error, "ris live subscriptions stay as they are");
+                Vec::new()
             }
         }
     }

@@ -3,10 +3,12 @@
 use std::net::Ipv4Addr;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::*;
+use crate::samples::Owners;
 use crate::source::testing::{Ear, Heard, PATIENCE};
 
 struct Server {
@@ -30,20 +32,32 @@ impl Server {
     fn client(&self, change: impl FnOnce(&mut RisLive)) -> Client {
         let mut config = RisLive { url: self.url.clone(), ..Default::default() };
         change(&mut config);
-        let prefixes = ["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
-        let source = RisLiveSource::new(config, &prefixes, &[Asn(64500)], 0).unwrap();
+        let (tell, registered) = watch::channel(registered(&["192.0.2.0/24", "2001:db8::/32"]));
+        let source = RisLiveSource::new(config, registered.borrow().registry(), 0).unwrap();
+        let source = source.following(registered.clone());
         let counts = source.counts();
         let (ear, outbox, stop) = Ear::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(source.run(outbox, stop));
-        Client { ear, counts, tasks }
+        Client { ear, counts, tell, tasks }
     }
 }
 
 struct Client {
     ear: Ear,
     counts: Arc<RisLiveCounts>,
+    /// Registers something else.
+    tell: watch::Sender<Arc<Owners>>,
     tasks: JoinSet<()>,
+}
+
+/// These prefixes of one connection, and AS 64500 watched.
+fn registered(prefixes: &[&str]) -> Arc<Owners> {
+    let connection = serde_json::json!({ "name": "a", "prefixes": prefixes });
+    let watched = serde_json::json!({ "number": 64_500 });
+    let connections = vec![serde_json::from_value(connection).unwrap()];
+    let watched = vec![serde_json::from_value(watched).unwrap()];
+    Arc::new(Owners::new(Arc::new(Registry::new(1, connections, watched).unwrap())))
 }
 
 async fn text(websocket: &mut WebSocketStream<TcpStream>) -> serde_json::Value {
@@ -56,6 +70,24 @@ async fn text(websocket: &mut WebSocketStream<TcpStream>) -> serde_json::Value {
 }
 
 const NEWS: &str = r#"{"type":"ris_message","data":{"timestamp":1700000000.5}}"#;
+
+/// What is registered later is asked for in the same session.
+#[tokio::test]
+async fn it_subscribes_to_what_is_registered_later() {
+    let server = Server::new().await;
+    let client = server.client(|_| {});
+    let mut websocket = server.accept().await;
+    for _ in 0..4 {
+        text(&mut websocket).await;
+    }
+    client.tell.send(registered(&["2001:db8::/32", "198.51.100.0/24"])).unwrap();
+    let asked = text(&mut websocket).await;
+    assert_eq!(asked["data"]["prefix"], "198.51.100.0/24");
+    client.tell.send(registered(&["2001:db8::/32", "203.0.113.0/24"])).unwrap();
+    let asked = text(&mut websocket).await;
+    assert_eq!(asked["data"]["prefix"], "203.0.113.0/24", "what was asked for is not asked again");
+    assert_eq!(client.counts.opened.get(), 1);
+}
 
 #[tokio::test]
 async fn it_subscribes_hands_on_the_news_and_keeps_replies_to_itself() {
@@ -154,9 +186,9 @@ async fn a_message_too_long_and_a_server_that_is_no_websocket_are_counted_and_tr
 fn more_subscriptions_than_allowed_are_refused_with_a_remedy() {
     let config =
         RisLive { subscriptions_max: 2, url: "ws://127.0.0.1/".to_owned(), ..Default::default() };
-    let prefixes = ["192.0.2.0/24".parse().unwrap(), "198.51.100.0/24".parse().unwrap()];
-    let told = RisLiveSource::new(config, &prefixes, &[], 0).err().unwrap().to_string();
-    assert!(told.starts_with("3 subscriptions exceed subscriptions_max = 2"), "{told}");
+    let owners = registered(&["192.0.2.0/24", "198.51.100.0/24"]);
+    let told = RisLiveSource::new(config, owners.registry(), 0).err().unwrap().to_string();
+    assert!(told.starts_with("4 subscriptions exceed subscriptions_max = 2"), "{told}");
 }
 
 #[test]

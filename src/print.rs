@@ -37,17 +37,17 @@ pub enum Format {
 
 /// Where rows go. A reader who leaves early (`| head`) ends the output, not the program.
 #[derive(Clone)]
-pub(in crate::command) struct Output {
+pub(crate) struct Output {
     inner: Arc<Mutex<Box<dyn Write + Send>>>,
     cut_off: Arc<AtomicBool>,
 }
 
 impl Output {
-    pub(in crate::command) fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Self::to(io::stdout())
     }
 
-    pub(in crate::command) fn to(place: impl Write + Send + 'static) -> Self {
+    pub(crate) fn to(place: impl Write + Send + 'static) -> Self {
         Self::new(Box::new(BufWriter::with_capacity(1 << 16, place)))
     }
 
@@ -55,7 +55,7 @@ impl Output {
         Self { inner: Arc::new(Mutex::new(inner)), cut_off: Arc::default() }
     }
 
-    pub(in crate::command) fn is_cut_off(&self) -> bool {
+    pub(crate) fn is_cut_off(&self) -> bool {
         self.cut_off.load(Ordering::Relaxed)
     }
 
@@ -87,16 +87,16 @@ impl Write for Output {
 
 /// How rows are shown.
 #[derive(Clone, Debug)]
-pub(in crate::command) struct Printer {
-    pub(in crate::command) format: Format,
+pub(crate) struct Printer {
+    pub(crate) format: Format,
     /// Rows of a table; none: all.
-    pub(in crate::command) rows_max: Option<usize>,
+    pub(crate) rows_max: Option<usize>,
     /// Tables with one line a column.
-    pub(in crate::command) expanded: bool,
+    pub(crate) expanded: bool,
 }
 
 /// The rows of one statement on their way out.
-pub(in crate::command) enum Rows {
+pub(crate) enum Rows {
     /// A statement without rows.
     Nothing,
     Table {
@@ -112,7 +112,7 @@ pub(in crate::command) enum Rows {
 }
 
 impl Printer {
-    pub(in crate::command) fn start(&self, schema: SchemaRef, output: Output) -> Result<Rows> {
+    pub(crate) fn start(&self, schema: SchemaRef, output: Output) -> Result<Rows> {
         if schema.fields().is_empty() {
             return Ok(Rows::Nothing);
         }
@@ -144,7 +144,7 @@ impl Rows {
     }
 
     /// Takes a batch; false if no more are wanted.
-    pub(in crate::command) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
         match self {
             Self::Nothing => {}
             Self::Table { batches, left, .. } => {
@@ -160,7 +160,7 @@ impl Rows {
         Ok(true)
     }
 
-    pub(in crate::command) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         match self {
             Self::Nothing | Self::Csv(_) => {}
             Self::Table { batches, expanded: true, output, .. } => {
