@@ -93,6 +93,15 @@ pub enum RunError {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
+    /// A bug.
+    #[error(
+        "the thread {thread} panicked, which is a bug: please report it, with the lines before this one; \
+         nothing that was confirmed is lost"
+    )]
+    Panic {
+        /// Its name.
+        thread: String,
+    },
     /// The drain took too long.
     #[error(
         "not drained within {secs} s; everything that was received is in the log, the next start goes \

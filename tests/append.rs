@@ -141,7 +141,7 @@ fn what_cannot_be_added_to_is_refused_with_a_remedy() {
     refused("lake", &["second"], "add to it with `replay --append`");
     refused("lake", &["--append", "--shards", "2", "second"], "it has 1 shards");
     let mut command = bench.command(&replay("part", &["first"]));
-    command.env("PEERSCOPE_KILL_AT", "put:3");
+    command.env("PEERSCOPE_KILL_AT", "put:4");
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), None);
     refused("part", &["--append", "second"], "run the same replay again first");

@@ -10,6 +10,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use ingest::encode::bgp::{Update, update};
+use ingest::encode::bmp::{self, Peer};
+use schemas::bgp::{AsPath, Asn, Origin, PathAttributes};
 use support::Bench;
 
 const KILLS: u32 = 12;
@@ -165,4 +168,56 @@ fn a_line_of_a_growing_file_is_a_row_before_the_file_ends() {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// What a router wrote into a file: its greeting, and so many routes of a peer.
+fn stream_of(routes: u8) -> Vec<u8> {
+    let now = ingest::source::live::wall_clock();
+    let peer = Peer::global("192.0.2.1".parse().unwrap(), Asn(64_500), now);
+    let mut all = Vec::new();
+    bmp::initiation(&mut all, "", "edge1");
+    for number in 0..routes {
+        let attributes = PathAttributes {
+            origin: Some(Origin::Igp),
+            as_path: AsPath::sequence([64_500, 64_510]),
+            next_hop: Some("192.0.2.1".parse().unwrap()),
+            ..PathAttributes::default()
+        };
+        let announced = [format!("198.51.100.{number}/32").parse().unwrap()];
+        let message = update(&Update {
+            withdrawn: &[],
+            announced: &announced,
+            attributes: Some(&attributes),
+        });
+        bmp::route_monitoring(&mut all, &peer, &message);
+    }
+    all
+}
+
+/// The file ends in the middle of a message when the service is killed; the next one reads on there.
+#[test]
+fn a_killed_service_reads_on_in_a_bmp_file_where_it_was() {
+    let bench = Bench::empty();
+    fs::create_dir(bench.path("feed")).unwrap();
+    bench.write(
+        "peerscope.toml",
+        "[lake]\ncommit_secs = 1\n[source.live]\nkind = \"folder\"\nfolder = \"feed\"\ntail = true\n\
+         poll_secs = 1\n[[connection]]\nname = \"c\"\nprefixes = [\"198.51.100.0/24\"]\n",
+    );
+    let stream = stream_of(200);
+    let place = bench.path("feed/edge1.bmp");
+    for (part, wanted) in [(stream.len() / 2 + 30, 100), (stream.len(), 200)] {
+        fs::write(&place, stream.get(..part).unwrap()).unwrap();
+        let (_service, _) = started(&bench, "peerscope.toml");
+        let routes = "select count(distinct prefix) as n, count(*) as all from route_updates \
+                      where action = 'announce'";
+        let wanted = format!("{{\"n\":{wanted},\"all\":{wanted}}}");
+        let since = std::time::Instant::now();
+        while bench.rows("lake", routes) != [wanted.clone()] {
+            assert!(since.elapsed() < Duration::from_secs(60), "{:?}", bench.rows("lake", routes));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    let refused = "select coalesce(sum(refused), 0) as n from ledger";
+    assert_eq!(bench.rows("lake", refused), ["{\"n\":0}"]);
 }

@@ -162,6 +162,57 @@ fn a_query_over_http_is_answered_like_one_at_the_shell() {
 }
 
 #[test]
+fn what_would_swell_past_every_bound_is_refused() {
+    let bench = Bench::with_demo_inputs();
+    bench.write("serve.toml", "[http]\nlisten = \"127.0.0.1:0\"\n");
+    let service = Service::start(&bench, "demo-lake");
+    // A chain is as deep as it is long: one that is taken has an answer, one that is too long a word.
+    let chain = |terms: usize| format!("select {}", vec!["1"; terms].join("+"));
+    let unions = vec!["select 1"; 2_000].join(" union all ");
+    assert_eq!(service.ask("", &chain(3_900)).status, 200);
+    let told = service.ask("", &chain(30_000));
+    assert_eq!(told.status, 400, "{}", told.text());
+    assert!(told.text().contains("8000 are taken"), "{}", told.text());
+    assert!([200, 400, 504].contains(&service.ask("", &unions).status));
+    for much in ["range(0, 900000000)", "repeat('x', 2000000000)", "lpad('x', 2000000000, 'y')"] {
+        let told = service.ask("", &format!("select {much}"));
+        assert_eq!(told.status, 400, "{much}: {}", told.text());
+    }
+    assert_eq!(service.ask("", "select 1").status, 200);
+}
+
+/// Who asks and does not read holds a place until the time of the query is over, and no longer.
+#[test]
+fn who_does_not_read_is_waited_for_as_long_as_a_query_may_take() {
+    let bench = Bench::with_demo_inputs();
+    bench.write(
+        "serve.toml",
+        "[http]\nlisten = \"127.0.0.1:0\"\nqueries_max = 2\nquery_secs_max = 3\n\
+         query_rows_max = 100000000\n",
+    );
+    let service = Service::start(&bench, "demo-lake");
+    let much = "select a.prefix, b.as_path_text from route_updates a, route_updates b";
+    let request =
+        format!("POST /v1/sql HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{much}", much.len());
+    let _deaf: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut socket = TcpStream::connect(&service.address).unwrap();
+            socket.write_all(request.as_bytes()).unwrap();
+            // Its head, so that the query is being answered.
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            socket
+        })
+        .collect();
+    assert_eq!(service.ask("", "select 1").status, 503);
+    let since = Instant::now();
+    while service.ask("", "select 1").status != 200 {
+        assert!(since.elapsed() < Duration::from_secs(60), "their places are free again");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
 fn a_token_sees_what_is_its_tenants() {
     let bench = Bench::with_demo_inputs();
     let (operator, first) = token(&bench, &["operator", "--scope", "sql"]);

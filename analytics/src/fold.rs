@@ -5,6 +5,7 @@
 //! summaries are durable before `correlate` reads them.
 
 mod chains;
+mod entry;
 mod held;
 pub mod partition;
 pub mod told;
@@ -16,7 +17,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use schemas::log::{
-    Log, LogError, NextSummary, PartitionReader, Progress, Summaries, SummaryEntry, SummaryReader,
+    Log, LogError, NextSummary, PartitionReader, Progress, Resume, Summaries, SummaryReader,
 };
 use schemas::tables;
 use schemas::time::Timestamp;
@@ -286,7 +287,7 @@ pub fn follow(
                 let (again, from) = opened_again(error, &mut races, open)?;
                 add(&mut committed, fold.committed());
                 fold = again;
-                reader.seek(from)?;
+                reader.seek(Resume { offset: from, ..fold.resume() })?;
             }
         }
     }
@@ -344,38 +345,11 @@ pub fn correlate(folding: &Folding, reader: &mut dyn SummaryReader) -> Folded {
             }
         }
     }
-    fold.close()?;
+    match fold.close() {
+        // Another one goes on with the summaries.
+        Err(error) if error.is_lost_race() => {}
+        closed => closed?,
+    }
     add(&mut committed, fold.committed());
     Ok(committed)
-}
-
-/// One entry of what a shard told behind the entry of another offset: that offset, then each summary
-/// behind its length.
-fn entry(
-    partition: u32,
-    (before, end): (u64, u64),
-    told: &[Summary],
-) -> Result<SummaryEntry, FoldError> {
-    let mut bytes = before.to_le_bytes().to_vec();
-    for summary in told {
-        let one = summary.encode()?;
-        bytes.extend(u32::try_from(one.len()).unwrap_or(u32::MAX).to_le_bytes());
-        bytes.extend(one);
-    }
-    Ok(SummaryEntry { partition, end, bytes })
-}
-
-/// The offset of the entry before, and the summaries of an entry.
-fn summaries(bytes: &[u8]) -> Result<(u64, Vec<Summary>), SummaryError> {
-    let cut_off = || SummaryError::Damaged { error: "it is cut off".to_owned() };
-    let (before, mut bytes) = bytes.split_first_chunk().ok_or_else(cut_off)?;
-    let mut told = Vec::new();
-    while !bytes.is_empty() {
-        let (length, rest) = bytes.split_first_chunk().ok_or_else(cut_off)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (one, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
-        told.push(Summary::decode(one)?);
-        bytes = rest;
-    }
-    Ok((u64::from_le_bytes(*before), told))
 }

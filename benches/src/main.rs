@@ -8,6 +8,7 @@
 //! - [`bgpkit`], [`feed`], [`rib`] (with [`hold`]), [`big`], [`live`], [`udaf`], [`windows`], [`world`]: what this
 //!   binary does when it is started by itself.
 //! - [`quality`]: no race, but what the detectors find of what the simulator stages.
+//! - [`visible`]: how long after a router's word a query finds the row.
 //! - [`spark`]: the same questions to Spark and to us, over a large lake.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
@@ -28,6 +29,7 @@ mod rib;
 mod spark;
 mod stage;
 mod udaf;
+mod visible;
 mod windows;
 mod world;
 
@@ -78,6 +80,8 @@ enum Command {
     Udaf,
     /// Spark and `peerscope sql` over a large lake
     Spark(spark::Spark),
+    /// From a router's word to a row that a query finds
+    Visible(visible::Visible),
     /// Trials of every kind of incident, judged
     Quality(quality::Quality),
     /// A contestant: counts the elements of a file with bgpkit-parser
@@ -184,6 +188,7 @@ fn run(cli: Cli) -> Result<(), BenchError> {
             return Ok(());
         }
         Command::Spark(options) => return spark::run(options, cli.date.as_deref()),
+        Command::Visible(options) => return visible::run(options, cli.date.as_deref()),
         Command::Quality(options) => return quality::run(options, cli.date.as_deref()),
         Command::All => "all",
         Command::Decode => "decode",

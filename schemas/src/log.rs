@@ -142,13 +142,24 @@ pub trait PartitionReader: Send {
     /// [`LogError`]; the batches before it stand.
     fn next(&mut self) -> Result<Option<EventBatch>, LogError>;
 
-    /// Goes back, or on, to an offset: another writer was faster, and its files count.
+    /// Goes back, or on, to where a fold stands: another writer was faster, and its files count.
     ///
     /// # Errors
     /// [`LogError::Closed`] for a log that is read once.
-    fn seek(&mut self, _from: u64) -> Result<(), LogError> {
+    fn seek(&mut self, _to: Resume) -> Result<(), LogError> {
         Err(LogError::Closed)
     }
+}
+
+/// Where a fold of one partition stands, and what it knows there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The next offset that it wants.
+    pub offset: u64,
+    /// Log time that it has reached.
+    pub log_time: Timestamp,
+    /// Version of the registry that is in force; 0 before the first one.
+    pub registry_version: u32,
 }
 
 /// A log of numbered partitions.

@@ -220,6 +220,8 @@ fn code_of(error: &anyhow::Error) -> u8 {
         exit::CONFIG
     } else if lake.is_some_and(LakeError::is_down) {
         exit::DOWN
+    } else if matches!(error.downcast_ref(), Some(RunError::Panic { .. })) {
+        exit::BUG
     } else if matches!(error.downcast_ref(), Some(ReplayError::NoInput)) {
         exit::DAMAGED
     } else {
@@ -267,10 +269,14 @@ fn run(cli: Cli) -> anyhow::Result<Ended> {
     }
 }
 
+/// Stacks of the threads that plan queries, which look at a tree level by level; what is not used of it
+/// costs nothing.
+const STACK_BYTES: usize = 64 << 20;
+
 /// The runtime of commands that read a lake.
 ///
 /// # Errors
 /// What the system says of starting threads.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread().thread_stack_size(STACK_BYTES).enable_all().build()
 }

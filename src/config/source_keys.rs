@@ -127,7 +127,8 @@ metric_connections_max | number | 1000 | connections of which `/metrics` tells r
 queries_max | number | 4 | queries of `/v1/sql` answered at once; one more is answered with 503
 query_rows_max | number | 1000000 | rows of an answer; one with more breaks off
 query_secs_max | number | 60 | how long a query may take, with its answer
-query_memory_bytes_max | number | 536870912 | memory of one query; what needs more spills to the temporary folder
+query_memory_bytes_max | number | 536870912 | memory for the queries of one tenant, or of the operator; what needs more spills to the temporary folder
+query_spill_bytes_max | number | 4294967296 | what they may spill there
 token | list of tables | none | who may speak to it: `[[http.token]]`
 "#;
 

@@ -45,8 +45,10 @@ pub struct HttpConfig {
     pub query_rows_max: u64,
     /// How long a query may take, with its answer.
     pub query_secs_max: u32,
-    /// Memory of a query; what needs more spills to the temporary folder.
+    /// Memory for the queries of one tenant, or of the operator; what needs more spills to the temporary folder.
     pub query_memory_bytes_max: u64,
+    /// What they may spill there.
+    pub query_spill_bytes_max: u64,
 }
 
 /// `[[http.token]]`: one who may speak to the listener.
@@ -117,6 +119,7 @@ impl Default for HttpConfig {
             query_rows_max: 1_000_000,
             query_secs_max: 60,
             query_memory_bytes_max: 512 << 20,
+            query_spill_bytes_max: 4 << 30,
         }
     }
 }

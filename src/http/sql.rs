@@ -26,7 +26,8 @@ use axum::response::{IntoResponse as _, Response};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{Stream, StreamExt as _};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -42,6 +43,8 @@ const STATEMENT_BYTES_MAX: usize = 64 * 1024;
 const LAKES_MAX: usize = 64;
 /// Times that a query is asked whose files a compaction takes away.
 const ASKED_MAX: u32 = 5;
+/// Pieces of an answer that wait for the client.
+const PIECES_WAITING: usize = 4;
 
 /// The form of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +106,7 @@ impl Queries {
             tenant: tenant.clone(),
             queries_only: true,
             memory_bytes_max: usize::try_from(config.query_memory_bytes_max).unwrap_or(usize::MAX),
+            spill_bytes_max: config.query_spill_bytes_max,
         };
         let lake = Lake::open(&self.root, options).await.map_err(|error| {
             tracing::error!(%error, "the lake cannot be asked");
@@ -131,20 +135,20 @@ async fn ask(shared: &Arc<Shared>, request: Request) -> Result<Response, Problem
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
     let form = Form::of(&parts.headers)?;
+    let config = &shared.config;
+    let statement = super::rtt::whole(body, STATEMENT_BYTES_MAX, shared).await?;
+    let statement = String::from_utf8(statement)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "a statement is text in UTF-8"))?;
     let running = Arc::clone(&queries.running).try_acquire_owned();
     let running =
         running.map_err(|_| Problem::busy("queries_max are being answered, come again"))?;
-    let config = &shared.config;
     let deadline = Instant::now() + Duration::from_secs(config.query_secs_max.into());
-    let reading = async {
-        let statement = super::rtt::whole(body, STATEMENT_BYTES_MAX, shared).await?;
-        let statement = String::from_utf8(statement)
-            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "a statement is text in UTF-8"))?;
+    let asking = async {
         let lake = queries.lake(grant.tenant.as_deref(), config).await?;
         first_rows(&lake, &statement).await
     };
     let late = |_| Problem::new(StatusCode::GATEWAY_TIMEOUT, "no rows within query_secs_max");
-    let answered = tokio::time::timeout_at(deadline, reading).await.map_err(late)??;
+    let answered = tokio::time::timeout_at(deadline, asking).await.map_err(late)??;
     let Answered { schema, first, rest } = answered;
     let unwritable =
         |error: anyhow::Error| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
@@ -152,9 +156,9 @@ async fn ask(shared: &Arc<Shared>, request: Request) -> Result<Response, Problem
         batches: Box::pin(futures::stream::iter(first.map(Ok)).chain(rest)),
         writer: Writer::new(form, &schema).map_err(unwritable)?,
         rows: 0,
-        limits: Limits { deadline, rows_max: config.query_rows_max, _running: running },
+        rows_max: config.query_rows_max,
     };
-    let mut response = Response::new(Body::from_stream(told(telling)));
+    let mut response = Response::new(Body::from_stream(told(telling, deadline, running)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     Ok(response)
 }
@@ -185,50 +189,58 @@ async fn first_rows(lake: &Lake, statement: &str) -> Result<Answered, Problem> {
     }
 }
 
-/// What an answer may take.
-struct Limits {
-    deadline: Instant,
-    rows_max: u64,
-    /// Held while rows go out.
-    _running: OwnedSemaphorePermit,
-}
-
 /// An answer on its way out.
 struct Telling {
     batches: Pin<Box<dyn Stream<Item = Result<RecordBatch, DataFusionError>> + Send>>,
     writer: Writer,
     rows: u64,
-    limits: Limits,
+    rows_max: u64,
 }
 
 impl Telling {
-    /// The next piece; none at the end.
-    async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
-        let next = tokio::time::timeout_at(self.limits.deadline, self.batches.next()).await;
-        let Some(batch) = next.map_err(|_| anyhow!("query_secs_max are over"))? else {
-            return Ok(None);
-        };
-        let batch = batch.map_err(|error| anyhow!(error.strip_backtrace()))?;
-        self.rows += batch.num_rows() as u64;
-        if self.rows > self.limits.rows_max {
-            bail!("more than query_rows_max, {}; ask for less", self.limits.rows_max);
+    /// Tells all of it, piece by piece.
+    async fn tell(mut self, pieces: &mpsc::Sender<Bytes>) -> anyhow::Result<()> {
+        while let Some(batch) = self.batches.next().await {
+            let batch = batch.map_err(|error| anyhow!(error.strip_backtrace()))?;
+            self.rows += batch.num_rows() as u64;
+            if self.rows > self.rows_max {
+                bail!("more than query_rows_max, {}; ask for less", self.rows_max);
+            }
+            pieces.send(self.writer.write(&batch)?).await?;
         }
-        self.writer.write(&batch).map(Some)
+        pieces.send(self.writer.finish()?).await?;
+        Ok(())
     }
 }
 
-/// The rows in a form, piece by piece. What goes wrong breaks the answer off.
-fn told(telling: Telling) -> impl Stream<Item = anyhow::Result<Bytes>> {
-    futures::stream::unfold(Some(telling), async |telling| {
-        let mut telling = telling?;
-        match telling.next().await {
-            Ok(Some(piece)) => Some((Ok(piece), Some(telling))),
-            Ok(None) => Some((telling.writer.finish(), None)),
-            Err(error) => {
-                tracing::warn!(%error, "an answer to a query breaks off");
-                Some((Err(error), None))
-            }
+/// The rows in a form, piece by piece. What goes wrong breaks the answer off. A task of its own drives the
+/// query, so that it ends in time whether its pieces are taken or not, and whoever waits
+/// comes next; it ends at once where the client goes away.
+fn told(
+    telling: Telling,
+    deadline: Instant,
+    running: OwnedSemaphorePermit,
+) -> impl Stream<Item = anyhow::Result<Bytes>> {
+    let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+    let (ended, end) = oneshot::channel();
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let told = tokio::time::timeout_at(deadline, telling.tell(&sender)).await;
+        drop(running);
+        let told = told.unwrap_or_else(|_| Err(anyhow!("query_secs_max are over")));
+        if let Err(error) = &told {
+            tracing::warn!(%error, "an answer to a query breaks off");
         }
+        // Nobody listens where the client has just gone away.
+        let _ = ended.send(told);
+    });
+    futures::stream::unfold(Some((pieces, end, task)), async |waiting| {
+        let (mut pieces, end, task) = waiting?;
+        if let Some(piece) = pieces.recv().await {
+            return Some((Ok(piece), Some((pieces, end, task))));
+        }
+        let told = end.await.unwrap_or_else(|_| Err(anyhow!("the query is gone")));
+        told.err().map(|error| (Err(error), None))
     })
 }
 

@@ -10,9 +10,11 @@ mod analyze;
 mod correlate;
 mod ingest;
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ::ingest::live::InputReport;
@@ -290,6 +292,27 @@ fn part(
         done
     })?;
     Ok(Part { stop, ended })
+}
+
+/// Runs a piece of a part's work on a thread of its own. What stops it stops the part, be it a panic.
+fn at_work(
+    name: String,
+    (failure, stop): (&Failure, &Arc<AtomicBool>),
+    work: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+) -> Result<JoinHandle<()>, LogError> {
+    let (failure, stop) = (failure.clone(), Arc::clone(stop));
+    let thread = std::thread::Builder::new().name(name.clone());
+    let work = move || {
+        let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+        let done = done.unwrap_or_else(|_| Err(RunError::Panic { thread: name.clone() }));
+        if let Err(error) = done {
+            tracing::error!(thread = name, %error, "work stopped, and this process with it");
+            failure.note(error);
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    // The system has no room for a thread: nothing of this process can go on.
+    thread.spawn(work).map_err(|_| LogError::Closed)
 }
 
 /// Several things that went wrong in threads of one part: the first one counts.

@@ -11,7 +11,7 @@ use schemas::tables::{LATENCY, LATENCY_REVISIONS, LatencyRow, Table};
 use schemas::time::Timestamp;
 
 use crate::lake::catalog::{Folder, TableFile};
-use crate::lake::footer::{footer, rows};
+use crate::lake::footer::{FileProblem, footer, rows};
 use crate::lake::store::{LakeError, Store};
 use crate::latency::rollup::Merged;
 use crate::latency::summary::{Figures, Summariser};
@@ -20,6 +20,8 @@ use crate::shard::Shard;
 
 /// Files that are kept decoded: windows come in order of time, so the next ones are in the same.
 const FILES_KEPT: usize = 2;
+/// Listings until no file went away before it was read.
+const LISTINGS_MAX: u32 = 16;
 /// The columns that are read.
 const COLUMNS: [&str; 15] = [
     "window_start",
@@ -128,28 +130,40 @@ impl Held {
             return Ok(());
         };
         let (first, last) = (first.0, last.0);
-        let files = match self.files.take() {
-            Some(files) => files,
-            None => self.list()?,
-        };
-        for file in files.iter().filter(|file| file.first <= last && first <= file.last) {
-            let batch = self.decode(file)?;
-            take(&batch, wanted);
+        for _ in 0..LISTINGS_MAX {
+            let Some(files) =
+                self.files.take().map_or_else(|| self.list(), |files| Ok(Some(files)))?
+            else {
+                continue;
+            };
+            let mut is_whole = true;
+            for file in files.iter().filter(|file| file.first <= last && first <= file.last) {
+                match self.decode(file)? {
+                    Some(batch) => take(&batch, wanted),
+                    None => is_whole = false,
+                }
+            }
+            if is_whole {
+                self.files = Some(files);
+                return Ok(());
+            }
         }
-        self.files = Some(files);
-        Ok(())
+        Err(LakeError::Restless { folder: LATENCY.name.to_owned() })
     }
 
-    /// The files of the logs before, with the spans that their footers tell.
-    fn list(&self) -> Result<Vec<Earlier>, LakeError> {
+    /// The files of the logs before, with the spans that their footers tell. None if a compaction or a
+    /// purge took one away meanwhile.
+    fn list(&self) -> Result<Option<Vec<Earlier>>, LakeError> {
         let mut files = Vec::new();
         for table in [LATENCY, LATENCY_REVISIONS] {
             for file in Folder::list(&self.store, table)?.live {
                 if !self.logs.contains(&file.name.log) {
                     continue;
                 }
-                let told = footer(&self.store, &file.entry)?
-                    .map_err(|problem| damaged(&file, &problem))?;
+                let told = match footer(&self.store, &file.entry)? {
+                    Err(FileProblem::Gone) => return Ok(None),
+                    told => told.map_err(|problem| damaged(&file, &problem))?,
+                };
                 if told.rows == 0 {
                     continue;
                 }
@@ -157,22 +171,23 @@ impl Held {
                 files.push(Earlier { table, file, first, last });
             }
         }
-        Ok(files)
+        Ok(Some(files))
     }
 
-    fn decode(&mut self, earlier: &Earlier) -> Result<RecordBatch, LakeError> {
+    /// The rows of a file; none if it is gone.
+    fn decode(&mut self, earlier: &Earlier) -> Result<Option<RecordBatch>, LakeError> {
         let key = &earlier.file.entry.key;
         if let Some((_, batch)) = self.decoded.iter().find(|(known, _)| known == key) {
-            return Ok(batch.clone());
+            return Ok(Some(batch.clone()));
         }
-        let bytes = self.store.get(key)?.unwrap_or_default();
+        let Some(bytes) = self.store.get(key)? else { return Ok(None) };
         let batch = rows(bytes, earlier.table, Some(&COLUMNS))
             .map_err(|problem| damaged(&earlier.file, &problem))?;
         if self.decoded.len() == FILES_KEPT {
             self.decoded.pop_front();
         }
         self.decoded.push_back((key.clone(), batch.clone()));
-        Ok(batch)
+        Ok(Some(batch))
     }
 }
 

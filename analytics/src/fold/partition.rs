@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::batch::{Control, EventBatch};
-use schemas::log::Summaries;
+use schemas::log::{Resume, Summaries};
 use schemas::time::Timestamp;
 
 use super::chains::Chains;
+use super::entry::Entry;
 use super::held::Held;
-use super::{Committed, FoldError, Folding, entry};
+use super::{Committed, FoldError, Folding};
 use crate::correlate::Summary;
 use crate::lake::chain::Position;
 use crate::lake::snapshot::{Snapshot, Snapshots};
@@ -86,16 +87,14 @@ impl PartitionFold {
         self.position.end
     }
 
-    /// Log time that it has reached.
+    /// Where it stands, and what it knows there.
     #[must_use]
-    pub const fn reached(&self) -> Timestamp {
-        self.shard.reached
-    }
-
-    /// Version of the registry that is in force; 0 before the first one.
-    #[must_use]
-    pub fn registry_version(&self) -> u32 {
-        self.shard.registry_version()
+    pub fn resume(&self) -> Resume {
+        Resume {
+            offset: self.position.end,
+            log_time: self.shard.reached,
+            registry_version: self.shard.registry_version(),
+        }
     }
 
     /// Rows in the lake, of the records that were folded here.
@@ -157,7 +156,9 @@ impl PartitionFold {
         if !told.is_empty() {
             self.marked = reached;
             let before = std::mem::replace(&mut self.told, self.position.end);
-            summaries.tell(entry(self.partition, (before, self.told), &told)?)?;
+            for entry in Entry::encode(self.partition, (before, self.told), &told)? {
+                summaries.tell(entry)?;
+            }
         }
         let commit = batch.commit();
         if let Some(snapshot) = commit {

@@ -13,7 +13,8 @@ use schemas::tables;
 use schemas::time::Timestamp;
 
 use super::chains::{empty_findings, empty_tables, open_chain};
-use super::{Committed, FoldError, Folding, summaries};
+use super::entry::Heard;
+use super::{Committed, FoldError, Folding};
 use crate::correlate::{Correlate, Summary, SummaryError};
 use crate::lake::LakeError;
 use crate::lake::chain::{Chain, ChainName, Position};
@@ -160,8 +161,8 @@ pub struct CorrelateFold {
     correlate: Correlate,
     told: Told,
     position: Position,
-    /// Offset of `events` up to which each partition was heard.
-    ends: Vec<u64>,
+    /// What of each partition was heard.
+    heard: Vec<Heard>,
     /// Log time of the last snapshot.
     kept: Option<Timestamp>,
     snapshots: Snapshots,
@@ -184,26 +185,26 @@ impl CorrelateFold {
         empty_tables(folding, &name, began)?;
         let mut snapshots = Snapshots::find(store, self::name(&folding.log_name))?;
         let restored = snapshots.newest(store, |snapshot| {
-            let (ends, state): (Vec<u64>, Vec<u8>) =
+            let (heard, state): (Vec<Heard>, Vec<u8>) =
                 postcard::from_bytes(&snapshot.state).map_err(|error| error.to_string())?;
             let correlate = Correlate::restore(&state, folding.partitions)
                 .map_err(|error| error.to_string())?;
-            Ok((ends, correlate))
+            Ok((heard, correlate))
         })?;
         let mut told = Told::open(folding)?;
-        let (position, ends, correlate) = match restored {
-            Some((snapshot, (ends, correlate))) => {
+        let (position, heard, correlate) = match restored {
+            Some((snapshot, (heard, correlate))) => {
                 if let Some(state) = snapshot.chains.get("findings") {
                     told.findings.resume(*state)?;
                 }
                 if let Some(state) = snapshot.chains.get("evidence") {
                     told.evidence.resume(*state)?;
                 }
-                (snapshot.position, ends, correlate)
+                (snapshot.position, heard, correlate)
             }
             None => {
                 let fresh = Correlate::live(folding.partitions);
-                (Position::default(), vec![0; folding.partitions as usize], fresh)
+                (Position::default(), vec![Heard::default(); folding.partitions as usize], fresh)
             }
         };
         let fold = Self {
@@ -211,7 +212,7 @@ impl CorrelateFold {
             correlate,
             told,
             position,
-            ends,
+            heard,
             kept: None,
             snapshots,
             waits: false,
@@ -233,15 +234,14 @@ impl CorrelateFold {
     pub fn apply(&mut self, position: u64, entry: &SummaryEntry) -> Result<bool, FoldError> {
         self.position.end = position;
         let partition = entry.partition;
-        if let Some(end) = self.ends.get_mut(partition as usize).filter(|end| **end < entry.end) {
-            let (before, told) = summaries(&entry.bytes)?;
-            if before > *end {
-                return Err(FoldError::Gap { partition, after: *end, before });
-            }
-            *end = entry.end;
+        let heard = self.heard.get_mut(partition as usize).filter(|heard| heard.end < entry.end);
+        if let Some(heard) = heard
+            && let Some(told) = heard.news(partition, entry)?
+        {
             for summary in told {
                 if let Summary::Mark(time) = &summary {
-                    self.position.time = *time;
+                    // Another partition may be behind; the days of the files do not go back.
+                    self.position.time = self.position.time.max(*time);
                 }
                 self.correlate.apply(partition, summary);
             }
@@ -294,7 +294,7 @@ impl CorrelateFold {
     fn keep(&mut self) -> Result<(), FoldError> {
         self.commit()?;
         self.kept = Some(self.correlate.passed);
-        let state = (&self.ends, self.correlate.save()?);
+        let state = (&self.heard, self.correlate.save()?);
         let snapshot = Snapshot {
             position: self.position,
             chains: [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use schemas::tables::Table;
+use schemas::tables::{MARKS, Table};
 use schemas::time::Timestamp;
 
 use super::cover::{Cover, cover};
@@ -106,10 +106,14 @@ pub fn day_start(day: &str) -> Option<Timestamp> {
     (start.day() == day).then_some(start)
 }
 
-/// The newest day with a file in any of these tables: what the lake knows of the time.
+/// The newest day with a file in any of these tables: what the lake knows of the time. Marks lie
+/// under the days of their findings, which are times of sources: they count for nothing, nor
+/// does a day to come.
 #[must_use]
-pub fn newest_day(folders: &[Folder]) -> Option<Timestamp> {
-    folders.iter().filter_map(Folder::newest_day).max().and_then(day_start)
+pub fn newest_day(folders: &[Folder], now: Timestamp) -> Option<Timestamp> {
+    let of_logs = folders.iter().filter(|folder| folder.table.name != MARKS.name);
+    let newest = of_logs.filter_map(Folder::newest_day).max().and_then(day_start);
+    newest.map(|day| day.min(now))
 }
 
 /// Lists a folder at one instant: a listing is believed if nothing is gone that the one before it
@@ -125,7 +129,7 @@ fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, LakeError> {
         }
         before = files;
     }
-    Ok(before)
+    Err(LakeError::Restless { folder: folder.to_owned() })
 }
 
 /// Looks at files with a few threads; the answers in the order of the files.

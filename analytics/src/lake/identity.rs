@@ -69,7 +69,7 @@ impl Identity {
         match (&self.after, other) {
             (None, Some(_)) => return Err(LakeError::OtherLog { lake: store.root().to_string() }),
             (Some(after), _) => follow(store, after, &mine)?,
-            (None, None) => {}
+            (None, None) => first(store, &mine)?,
         }
         if store.get(&identity_key(&self.log()))?.is_none() {
             store.put(&identity_key(&self.log()), &self.to_json())?;
@@ -111,6 +111,17 @@ pub fn unfinished_replays(store: &Store) -> Result<Vec<String>, LakeError> {
         }
     }
     Ok(unfinished)
+}
+
+/// One log begins a lake: whoever says so first. (On local disk nobody else writes meanwhile; in a bucket
+/// two may have seen it without one.)
+fn first(store: &Store, mine: &str) -> Result<(), LakeError> {
+    match store.put(&format!("{INTERNAL}/logs/first"), mine.as_bytes()) {
+        Err(LakeError::Differs { .. }) => {
+            Err(LakeError::OtherLog { lake: store.root().to_string() })
+        }
+        done => done,
+    }
 }
 
 /// One log goes on from the end of another: whoever says so first.

@@ -17,12 +17,14 @@ use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TablePr
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_datafusion_err, plan_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, ident, lit,
 };
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::TryStreamExt as _;
 use schemas::bgp::Prefix;
 use schemas::tables;
 use schemas::time::Timestamp;
@@ -164,10 +166,13 @@ fn is_of_prefix(filter: &Expr) -> bool {
 impl HeldAt {
     /// Reads snapshot and changes of the prefixes that are wanted, and folds them.
     async fn held(&self, state: &dyn Session, wanted: Expr) -> Result<RecordBatch> {
+        let memory = &state.runtime_env().memory_pool;
+        let memory = MemoryConsumer::new("rib_at").register(memory);
         let until = |time: Expr| self.at.map_or(lit(true), |at| time.lt_eq(instant(at)));
         let RibAt { rib, route_updates, sessions, .. } = &self.tables;
         let snapshot_time =
-            newest(state, rib, ident("snapshot_time"), until(ident("snapshot_time"))).await?;
+            newest(state, rib, ident("snapshot_time"), until(ident("snapshot_time")), &memory)
+                .await?;
         let from = snapshot_time.map(|time| time.plus_secs(-OVERLAP_SECS));
         let after = |time: Expr| from.map_or(lit(true), |from| time.gt_eq(instant(from)));
         let not_before = |secs: i64| from.map(|from| from.plus_secs(-secs));
@@ -175,14 +180,15 @@ impl HeldAt {
         let is_newest =
             snapshot_time.map_or(lit(false), |time| ident("snapshot_time").eq(instant(time)));
         let snapshot =
-            read(state, rib, is_newest.and(wanted.clone()), &with(&TOLD, &["stale"])).await?;
+            read(state, rib, is_newest.and(wanted.clone()), &with(&TOLD, &["stale"]), &memory)
+                .await?;
         let heard = || coalesce(vec![ident("received_time"), ident("event_time")]);
         let recent = not_before(BACKFILL_SECS)
             .map_or(lit(true), |bound| ident("event_time").gt_eq(instant(bound)));
         let said = wanted.and(recent).and(after(heard())).and(until(heard()));
         let beside =
             ["received_time", "event_time", "is_snapshot", "source", "source_offset", "action"];
-        let updates = read(state, route_updates, said, &with(&TOLD, &beside)).await?;
+        let updates = read(state, route_updates, said, &with(&TOLD, &beside), &memory).await?;
         let of_change = [
             "time",
             "source",
@@ -196,17 +202,21 @@ impl HeldAt {
             "reason",
         ];
         let within = after(ident("time")).and(until(ident("time")));
-        let changes = read(state, sessions, within, &of_change).await?;
+        let changes = read(state, sessions, within, &of_change, &memory).await?;
         let at = match self.at {
             Some(at) => at,
             None => {
                 let all = || lit(true);
-                let heard = newest(state, route_updates, heard(), all()).await?;
-                let changed = newest(state, sessions, ident("time"), all()).await?;
+                let heard = newest(state, route_updates, heard(), all(), &memory).await?;
+                let changed = newest(state, sessions, ident("time"), all(), &memory).await?;
                 heard.max(changed).max(snapshot_time).unwrap_or_default()
             }
         };
-        Folded { snapshot_time, snapshot, updates, sessions: changes }.held(at, &self.schema)
+        let folded = Folded { snapshot_time, snapshot, updates, sessions: changes };
+        let schema = Arc::clone(&self.schema);
+        // Beside the threads that serve others.
+        let folding = tokio::task::spawn_blocking(move || folded.held(at, &schema));
+        folding.await.map_err(|error| exec_datafusion_err!("{error}"))?
     }
 }
 
@@ -225,6 +235,7 @@ async fn read(
     table: &Arc<dyn TableProvider>,
     filter: Expr,
     columns: &[&str],
+    held: &MemoryReservation,
 ) -> Result<RecordBatch> {
     let schema = table.schema();
     let present = columns.iter().filter(|name| schema.index_of(name).is_ok());
@@ -232,7 +243,7 @@ async fn read(
         .filter(filter)?
         .project(present.map(|name| ident(*name)))?
         .build()?;
-    run(state, &plan).await
+    run(state, &plan, held).await
 }
 
 /// The largest value of a time, among the rows that a filter lets pass.
@@ -241,22 +252,38 @@ async fn newest(
     table: &Arc<dyn TableProvider>,
     time: Expr,
     filter: Expr,
+    held: &MemoryReservation,
 ) -> Result<Option<Timestamp>> {
     let plan = LogicalPlanBuilder::scan("told", provider_as_source(Arc::clone(table)), None)?
         .filter(filter)?
         .aggregate(Vec::<Expr>::new(), vec![max(time)])?
         .build()?;
-    let told = run(state, &plan).await?;
+    let told = run(state, &plan, held).await?;
     let column =
         told.columns().first().and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
     Ok(column.and_then(|column| column.iter().next().flatten()).map(Timestamp))
 }
 
-async fn run(state: &dyn Session, plan: &LogicalPlan) -> Result<RecordBatch> {
+/// The rows of a plan as one batch, which `held` answers for.
+async fn run(
+    state: &dyn Session,
+    plan: &LogicalPlan,
+    held: &MemoryReservation,
+) -> Result<RecordBatch> {
     let plan = state.create_physical_plan(plan).await?;
     let schema = plan.schema();
-    let batches = collect(plan, state.task_ctx()).await?;
-    Ok(concat_batches(&schema, &batches)?)
+    let mut rows = execute_stream(plan, state.task_ctx())?;
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = rows.try_next().await? {
+        // Once as it comes, and once in the batch of all.
+        held.try_grow(2 * batch.get_array_memory_size())?;
+        bytes += batch.get_array_memory_size();
+        batches.push(batch);
+    }
+    let all = concat_batches(&schema, &batches)?;
+    drop(batches);
+    held.shrink(bytes);
+    Ok(all)
 }
 
 /// What was read: a snapshot and what was said since.

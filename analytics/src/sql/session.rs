@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{DataFusionError, Result, plan_err};
+use datafusion::common::{DataFusionError, Result, plan_datafusion_err, plan_err};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
@@ -16,6 +16,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use schemas::tables::{self, Table};
 
 use super::live::Live;
@@ -41,6 +43,15 @@ pub enum OpenError {
     Engine(#[from] DataFusionError),
 }
 
+/// Words and signs of the longest statement of others: whatever looks at an expression calls itself for each
+/// level of it, and a chain of sums has as many levels as it has terms.
+const TOKENS_MAX: usize = 8_000;
+
+/// Functions that make much of little at one stroke, past every bound of memory and of time. Others
+/// who may only query have none of them.
+const SWELLING: [&str; 7] =
+    ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad"];
+
 /// How a lake is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -50,11 +61,24 @@ pub struct Options {
     pub queries_only: bool,
     /// Memory for queries; what needs more spills to the temporary folder.
     pub memory_bytes_max: usize,
+    /// What all of them may spill there.
+    pub spill_bytes_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tenant: None, queries_only: false, memory_bytes_max: 2 << 30 }
+        Self {
+            tenant: None,
+            queries_only: false,
+            memory_bytes_max: 2 << 30,
+            spill_bytes_max: 100 << 30,
+        }
+    }
+}
+
+impl Options {
+    const fn queries_only(&self) -> bool {
+        self.queries_only || self.tenant.is_some()
     }
 }
 
@@ -78,7 +102,7 @@ impl Lake {
         let store = ObjectStoreUrl::parse(STORE)?;
         context.register_object_store(store.as_ref(), Arc::new(Live(files)));
         functions::register(&context);
-        let queries_only = options.queries_only || options.tenant.is_some();
+        let queries_only = options.queries_only();
         let lake = Self { context, tenant: options.tenant, queries_only };
         for table in tables::ALL {
             lake.register(table)?;
@@ -87,6 +111,10 @@ impl Lake {
         for view in views::ALL {
             let query = (view.query)(Engine::Ours);
             lake.context.sql(&format!("CREATE VIEW {} AS {query}", view.name)).await?;
+        }
+        if queries_only {
+            let swelling = SWELLING.iter();
+            swelling.for_each(|name| lake.context.deregister_udf(name));
         }
         Ok(lake)
     }
@@ -136,8 +164,11 @@ impl Lake {
     /// Splits a text into statements.
     ///
     /// # Errors
-    /// What does not parse.
+    /// What does not parse; what is too long, from others who may only query.
     pub fn parse(&self, sql: &str) -> Result<Vec<Statement>> {
+        if self.queries_only {
+            verify_length(sql)?;
+        }
         Ok(DFParserBuilder::new(sql).build()?.parse_statements()?.into())
     }
 
@@ -172,6 +203,7 @@ impl Lake {
 fn context(options: &Options) -> Result<SessionContext> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes_max)))
+        .with_max_temp_directory_size(options.spill_bytes_max)
         .with_object_list_cache_limit(0)
         .build_arc()?;
     let config = SessionConfig::new()
@@ -179,8 +211,18 @@ fn context(options: &Options) -> Result<SessionContext> {
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_str("datafusion.execution.time_zone", "UTC");
     let context = SessionContext::new_with_config_rt(config, runtime);
-    let reads_files = options.tenant.is_none() && !options.queries_only;
-    Ok(if reads_files { context.enable_url_table() } else { context })
+    Ok(if options.queries_only() { context } else { context.enable_url_table() })
+}
+
+/// Refuses what would be too deep a tree.
+fn verify_length(sql: &str) -> Result<()> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize();
+    let tokens = tokens.map_err(|error| plan_datafusion_err!("{error}"))?;
+    let words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).count();
+    match words > TOKENS_MAX {
+        true => plan_err!("a statement of {words} words and signs, where {TOKENS_MAX} are taken"),
+        false => Ok(()),
+    }
 }
 
 /// The schema as it is read: text as views, which are compared and grouped without a copy.

@@ -18,13 +18,15 @@ use crate::decode::mrt::{Frame, frame, resync};
 use crate::samples::{self, Body, Collector, RttFormat, Scope};
 use crate::session::mrt::{MrtSession, MrtState};
 use crate::session::ris_live::RisSession;
-use crate::session::{BmpOptions, BmpSession};
+use crate::session::{BmpOptions, BmpSession, BmpState};
 use crate::source::discover::{FileKind, kind_of};
 
 /// Plain bytes by which a file is told.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of one file of samples at most.
 const SAMPLE_BYTES_MAX: usize = 1 << 30;
+/// Samples of one file at most: they are one append, which is bounded (16 bytes each of 256 MiB).
+const SAMPLES_MAX: usize = 12_000_000;
 /// Longest line of RIS Live.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -56,21 +58,28 @@ enum Content {
 #[derive(Serialize, Deserialize)]
 enum Saved {
     Mrt(MrtState),
+    Bmp(BmpState),
 }
 
 impl FileStream {
     pub(super) fn new(collector: Text, options: FileOptions, state: &[u8]) -> Self {
         let FileOptions { bmp, mapping } = options;
+        let options = BmpOptions { restarts_on_initiation: true, ..bmp };
         let content = match postcard::from_bytes(state) {
             Ok(Saved::Mrt(state)) => {
                 Content::Mrt(Box::new(MrtSession::restored(Arc::clone(&collector), &state)))
+            }
+            Ok(Saved::Bmp(state)) => {
+                let mut session = BmpSession::new(Arc::clone(&collector), "file", options.clone());
+                session.restore(&state);
+                Content::Bmp(Box::new(session))
             }
             Err(_) => Content::Unknown,
         };
         Self {
             collector,
             mapping,
-            options: BmpOptions { restarts_on_initiation: true, ..bmp },
+            options,
             buffer: Vec::new(),
             content,
             latest: None,
@@ -85,12 +94,12 @@ impl FileStream {
     }
 
     pub(super) fn state(&self) -> Vec<u8> {
-        match &self.content {
-            Content::Mrt(session) => {
-                postcard::to_stdvec(&Saved::Mrt(session.state())).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        }
+        let saved = match &self.content {
+            Content::Mrt(session) => Saved::Mrt(session.state()),
+            Content::Bmp(session) => Saved::Bmp(session.state()),
+            _ => return Vec::new(),
+        };
+        postcard::to_stdvec(&saved).unwrap_or_default()
     }
 
     pub(super) fn feed<O: Outlet>(
@@ -176,6 +185,12 @@ impl FileStream {
             Content::Mrt(session) => self.mrt(session, &buffer, step)?,
             Content::Bmp(session) => self.bmp(session, &buffer, step)?,
             Content::RisLive(session) => self.ris_live(session, &buffer, is_end, step)?,
+            Content::Rtt(_) if buffer.len() > SAMPLE_BYTES_MAX => {
+                self.note(|| "more than 1 GiB of samples in one file; split it".to_owned());
+                step.refuse(1);
+                content = Content::Other;
+                buffer.len()
+            }
             Content::Rtt(format) => self.rtt(*format, &buffer, is_end, step)?,
         };
         self.content = content;
@@ -246,7 +261,10 @@ impl FileStream {
             self.is_lost = true;
             self.note(|| error.to_string());
         }
-        Ok(buffer.len())
+        // Half a message stays here, for the position is before it.
+        let half = session.buffered_bytes();
+        session.forget_partial();
+        Ok(buffer.len() - half)
     }
 
     fn ris_live<O: Outlet>(
@@ -289,12 +307,6 @@ impl FileStream {
         is_end: bool,
         step: &mut Step<'_, O>,
     ) -> Result<usize, LogError> {
-        if buffer.len() > SAMPLE_BYTES_MAX {
-            self.note(|| "more than 1 GiB of samples in one file; split it".to_owned());
-            step.refuse(1);
-            self.content = Content::Other;
-            return Ok(buffer.len());
-        }
         if !is_end {
             return Ok(0);
         }
@@ -310,6 +322,14 @@ impl FileStream {
                 return Ok(buffer.len());
             }
         };
+        if set.rows.len() > SAMPLES_MAX {
+            let samples = set.rows.len();
+            self.note(|| {
+                format!("{samples} samples in one file, {SAMPLES_MAX} are taken; split it")
+            });
+            step.refuse(samples as u64);
+            return Ok(buffer.len());
+        }
         let told = set.damage.iter().chain(&set.refusals).next().cloned();
         self.problem = self.problem.take().or(told);
         self.latest = self.latest.max(set.latest);

@@ -381,7 +381,9 @@ impl Input {
             // Samples are appended when the file is whole: until then it was not read.
             passed = passed.max(file.latest);
         }
-        let kept = Kept { identity: stream.identity.clone(), state: stream.session.state() };
+        // What was read to its end needs no more than to be known.
+        let state = if is_done { Vec::new() } else { stream.session.state() };
+        let kept = Kept { identity: stream.identity.clone(), state };
         if kept.identity.is_some() || !kept.state.is_empty() {
             position.session = postcard::to_stdvec(&kept).unwrap_or_default();
         }

@@ -27,7 +27,7 @@ use schemas::time::Timestamp;
 
 use crate::decode::bgp::{Attributes, NlriList};
 
-pub use bmp::{BmpOptions, BmpSession};
+pub use bmp::{BmpOptions, BmpSession, BmpState};
 pub use mrt::{MrtCounts, MrtSession, RecordKind};
 pub use openbmp::OpenBmpSession;
 pub use peers::PeerTable;

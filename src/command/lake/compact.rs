@@ -5,6 +5,7 @@ use analytics::lake::catalog::newest_day;
 use analytics::lake::compact::{Compacted, Plan, compact};
 use analytics::lake::identity::unfinished_replays;
 use analytics::sql::ddl::Snapshot;
+use ingest::source::live::wall_clock;
 use schemas::tables::Table;
 
 use super::super::replay::progress_bar;
@@ -36,7 +37,7 @@ impl Compact {
     pub(super) fn run(self, global: &Global) -> anyhow::Result<Ended> {
         let (config, root) = global.lake_settings()?;
         let store = if self.dry_run { Store::read_at(&root)? } else { Store::beside_at(&root)? };
-        let Some(newest) = newest_day(&folders(&store)?) else {
+        let Some(newest) = newest_day(&folders(&store)?, wall_clock()) else {
             anyhow::bail!("{root} has no file of any table yet: there is nothing to compact");
         };
         let after_hours = self.after_hours.unwrap_or(config.compact_after_hours);

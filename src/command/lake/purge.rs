@@ -6,6 +6,7 @@ use analytics::lake::Store;
 use analytics::lake::catalog::newest_day;
 use analytics::lake::purge::{Purged, purge};
 use analytics::sql::ddl::Snapshot;
+use ingest::source::live::wall_clock;
 use schemas::tables::{Table, by_name};
 use schemas::time::Timestamp;
 
@@ -47,7 +48,7 @@ impl Purge {
              --table TABLE --keep-days DAYS"
         );
         let store = if self.dry_run { Store::read_at(&root)? } else { Store::beside_at(&root)? };
-        let Some(newest) = newest_day(&folders(&store)?) else {
+        let Some(newest) = newest_day(&folders(&store)?, wall_clock()) else {
             anyhow::bail!("{root} has no file of any table yet: there is nothing to purge");
         };
         let mut snapshot = Snapshot::list(&store)?;

@@ -1,6 +1,6 @@
 //! The role that analyzes: partitions come and go, and each is folded on a thread of its own.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::ingest::log::kafka::Start;
@@ -13,10 +13,10 @@ use analytics::fold::partition::PartitionFold;
 use analytics::fold::{Committed, FoldError, Folding, follow};
 use analytics::lake::Store;
 use schemas::batch::EventBatch;
-use schemas::log::{LogError, PartitionReader, Summaries};
+use schemas::log::{LogError, PartitionReader, Resume, Summaries};
 
 use super::super::RunError;
-use super::{Done, Failure, Part, World, add, part};
+use super::{Done, Failure, Part, World, add, at_work, part};
 
 /// Starts the part.
 pub(super) fn start(
@@ -71,20 +71,14 @@ struct Analyzing {
 impl Folds for Analyzing {
     fn assigned(&mut self, records: Records) -> Result<(), LogError> {
         let (folding, summaries) = (self.folding.clone(), Arc::clone(&self.summaries));
-        let (rows, failure) = (Arc::clone(&self.rows), self.failure.clone());
-        let (stop, topic) = (Arc::clone(&self.stop), self.topic.clone());
-        let partition = records.partition();
-        let fold = move || match folded(records, &folding, &*summaries, &topic) {
-            Ok(more) => add(&mut rows.lock().unwrap_or_else(PoisonError::into_inner), more),
-            Err(error) => {
-                tracing::error!(partition, %error, "fold stopped, and this process with it");
-                failure.note(error);
-                stop.store(true, Ordering::Relaxed);
-            }
+        let (rows, topic) = (Arc::clone(&self.rows), self.topic.clone());
+        let name = format!("shard-{}", records.partition());
+        let fold = move || {
+            let more = folded(records, &folding, &*summaries, &topic)?;
+            add(&mut rows.lock().unwrap_or_else(PoisonError::into_inner), more);
+            Ok(())
         };
-        let thread = std::thread::Builder::new().name(format!("shard-{partition}"));
-        // The system has no room for a thread: nothing of this process can go on.
-        thread.spawn(fold).map(|_| ()).map_err(|_| LogError::Closed)
+        at_work(name, (&self.failure, &self.stop), fold).map(drop)
     }
 }
 
@@ -98,7 +92,7 @@ fn folded(
     let (fold, from) = PartitionFold::open(records.partition(), folding)?;
     // Nothing was ever read: the oldest record that there is.
     let offset = (from > 0).then_some(from);
-    let (log_time, registry_version) = (fold.reached(), fold.registry_version());
+    let Resume { log_time, registry_version, .. } = fold.resume();
     records.begin(Start { offset, log_time, registry_version });
     let store = Arc::clone(&folding.store);
     follow(fold, Keeping { records, store, topic: topic.to_owned() }, folding, summaries)
@@ -133,7 +127,7 @@ impl PartitionReader for Keeping {
         }
     }
 
-    fn seek(&mut self, from: u64) -> Result<(), LogError> {
-        self.records.seek(from)
+    fn seek(&mut self, to: Resume) -> Result<(), LogError> {
+        self.records.seek(to)
     }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use super::super::versions::{Outlets, Shelves, Versions};
 use super::super::{RunError, follow_cache, now, on_thread};
-use super::{Done, Failure, Part, World, add, part};
+use super::{Done, Failure, Part, World, add, at_work, part};
 
 /// How often the writer looks whether a second has passed.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -89,38 +89,22 @@ impl Place {
             let _ = thread.join();
         }
     }
-
-    /// Runs one half of the work; what stops it stops the part.
-    fn on_thread(
-        &self,
-        name: &str,
-        work: impl FnOnce() -> Result<(), RunError> + Send + 'static,
-    ) -> Result<JoinHandle<()>, LogError> {
-        let (failure, stop) = (self.failure.clone(), Arc::clone(&self.stop));
-        let work = move || {
-            if let Err(error) = work() {
-                tracing::error!(%error, "correlate stopped, and this process with it");
-                failure.note(error);
-                stop.store(true, Ordering::Relaxed);
-            }
-        };
-        let thread = std::thread::Builder::new().name(name.to_owned());
-        thread.spawn(work).map_err(|_| LogError::Closed)
-    }
 }
 
 impl Holder for Place {
     fn given(&mut self, _: &BTreeSet<u32>) -> Result<(), LogError> {
+        let stops = (&self.failure, &self.stop);
         let stop = Arc::<AtomicBool>::default();
         let (world, seat, word) =
             (self.world.clone(), Arc::clone(&self.membership), Arc::clone(&stop));
         let folding = self.folding.clone();
-        let clock =
-            self.on_thread("clock", move || write_control(&world, &folding, seat, &word))?;
+        let clock = at_work("clock".to_owned(), stops, move || {
+            write_control(&world, &folding, seat, &word)
+        })?;
         let (folding, rows, word) =
             (self.folding.clone(), Arc::clone(&self.rows), Arc::clone(&stop));
         let (kafka, counts) = (self.world.config.kafka.clone(), Arc::clone(&self.world.counts));
-        let fold = self.on_thread("correlate", move || {
+        let fold = at_work("correlate".to_owned(), stops, move || {
             let mut reader = KafkaSummaryReader::open(&kafka, 0, &counts, word)?;
             let more = correlate(&folding, &mut reader)?;
             add(&mut rows.lock().unwrap_or_else(PoisonError::into_inner), more);

@@ -116,10 +116,11 @@ fn killed_between_any_two_deletes_it_goes_on_where_it_was() {
 /// Four compactors and a reader, no lock between them.
 #[test]
 fn several_at_once_and_a_reader_agree() {
+    let mut read = 0;
     for _ in 0..5 {
         let lake = four_days();
         let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        read += std::thread::scope(|scope| {
             let compactors: Vec<_> =
                 (0..4).map(|_| scope.spawn(|| compacted(&lake, &plan(1_000)))).collect();
             let reader = scope.spawn(|| {
@@ -137,7 +138,7 @@ fn several_at_once_and_a_reader_agree() {
                 compactor.join().unwrap();
             }
             done.store(true, Ordering::Relaxed);
-            reader.join().unwrap();
+            reader.join().unwrap()
         });
         compacted(&lake, &plan(1_000));
         expect_whole(&lake);
@@ -145,6 +146,7 @@ fn several_at_once_and_a_reader_agree() {
         compacted(&undisturbed, &plan(1_000));
         assert_eq!(contents(&lake), contents(&undisturbed));
     }
+    assert!(read > 0, "something was read meanwhile");
 }
 
 #[test]

@@ -81,6 +81,12 @@ pub enum LakeError {
         /// Where they ended when the snapshot was taken.
         wanted: u64,
     },
+    /// Files go while they are listed.
+    #[error("{folder}: files go as fast as they are listed; wait for the compaction to end")]
+    Restless {
+        /// The folder.
+        folder: String,
+    },
     /// What a file says of itself cannot be read.
     #[error("{key}: its footer cannot be read ({error}); restore the file from a copy")]
     Footer {

@@ -71,7 +71,7 @@ impl Drop for Staging {
 
 /// Removes the folders whose owner is gone.
 pub(super) fn sweep(internal: &Path) -> io::Result<()> {
-    for folder in left(internal)? {
+    for (folder, _lock) in locked(internal)? {
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -82,6 +82,11 @@ pub(super) fn sweep(internal: &Path) -> io::Result<()> {
 
 /// The folders whose owner is gone.
 pub(super) fn left(internal: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(locked(internal)?.into_iter().map(|(folder, _)| folder).collect())
+}
+
+/// The folders whose owner is gone, locked, so that none becomes another's meanwhile.
+fn locked(internal: &Path) -> io::Result<Vec<(PathBuf, File)>> {
     let entries = match fs::read_dir(internal) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -89,11 +94,13 @@ pub(super) fn left(internal: &Path) -> io::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(NAME) && lock(&entry.path())?.is_some() {
-            folders.push(entry.path());
+        if entry.file_name().to_string_lossy().starts_with(NAME)
+            && let Some(lock) = lock(&entry.path())?
+        {
+            folders.push((entry.path(), lock));
         }
     }
-    folders.sort();
+    folders.sort_by(|(left, _), (right, _)| left.cmp(right));
     Ok(folders)
 }
 

@@ -11,6 +11,8 @@ use std::io::{self, Read};
 pub(super) const MAGIC: [u8; 8] = *b"peersc-2";
 /// Bytes in front of a payload.
 pub(super) const HEADER_BYTES: usize = 16;
+/// Where the sequence stands in a frame.
+pub(super) const SEQUENCE_AT: usize = 8;
 /// Longest payload: a bound on what a damaged length can ask for.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 20;
 
@@ -64,19 +66,28 @@ pub(super) fn read(input: &mut impl Read, left: u64) -> io::Result<Found> {
         return Ok(Found::Torn);
     }
     input.read_exact(&mut header)?;
+    if header == [0; HEADER_BYTES] {
+        // After a loss of power a file may be longer than what of it was written.
+        let mut rest = Vec::new();
+        input.read_to_end(&mut rest)?;
+        return Ok(match rest.iter().all(|byte| *byte == 0) {
+            true => Found::Torn,
+            false => Found::Damaged("zeros where a record should be".to_owned()),
+        });
+    }
     let [l0, l1, l2, l3, c0, c1, c2, c3, sequence @ ..] = header;
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     let wanted_crc = u32::from_le_bytes([c0, c1, c2, c3]);
     let frame_bytes = u64::from(length) + HEADER_BYTES as u64;
+    let payload_bytes = usize::try_from(length).unwrap_or(usize::MAX);
+    if payload_bytes > PAYLOAD_BYTES_MAX {
+        return Ok(Found::Damaged(format!("a record of {length} bytes")));
+    }
     if frame_bytes > left {
         return Ok(Found::Torn);
     }
     let is_last = frame_bytes == left;
     let damaged = |what: String| Ok(if is_last { Found::Torn } else { Found::Damaged(what) });
-    let payload_bytes = usize::try_from(length).unwrap_or(usize::MAX);
-    if payload_bytes > PAYLOAD_BYTES_MAX {
-        return damaged(format!("a record of {length} bytes"));
-    }
     let mut payload = vec![0; payload_bytes];
     input.read_exact(&mut payload)?;
     let mut crc = crc32fast::Hasher::new();

@@ -23,6 +23,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemas::killpoint::{self, KillPoint};
 use schemas::log::{Append, Log, LogError, Position, Progress, Publisher};
@@ -83,8 +84,13 @@ pub struct EmbeddedLog {
     partitions: u32,
     /// When it was made.
     pub created: Timestamp,
+    /// Where each partition ends.
+    ends: Ends,
     durable: Arc<Durable>,
 }
+
+/// Offset behind the last record of each partition.
+type Ends = Arc<[AtomicU64]>;
 
 /// The writing end; one at a time.
 #[derive(Debug)]
@@ -97,6 +103,8 @@ pub struct EmbeddedWriter {
     released: u64,
     positions: BTreeMap<Text, Position>,
     next_offsets: Vec<u64>,
+    /// The same, for the reading end.
+    ends: Ends,
 }
 
 /// What the folds tell the log: what may be let go.
@@ -143,11 +151,13 @@ pub fn open(
         Ok(())
     })?;
     recovered.torn_bytes = torn_bytes;
+    let ends: Ends = recovered.next_offsets.iter().map(|end| AtomicU64::new(*end)).collect();
     let log = EmbeddedLog {
         folder: folder.clone(),
         id: about.id,
         partitions: about.partitions,
         created: about.created,
+        ends: Arc::clone(&ends),
         durable: physical.durable(),
     };
     let writer = EmbeddedWriter {
@@ -157,6 +167,7 @@ pub fn open(
         released: 0,
         positions: recovered.positions.clone(),
         next_offsets: recovered.next_offsets.clone(),
+        ends,
     };
     Ok((log, writer, recovered))
 }
@@ -274,6 +285,9 @@ impl Publisher for EmbeddedWriter {
         if is_first {
             self.starts.push_back((self.physical.sequence - 1, next_offsets.clone()));
         }
+        for (end, next) in self.ends.iter().zip(&next_offsets) {
+            end.store(*next, Ordering::Release);
+        }
         self.next_offsets = next_offsets;
         self.positions.extend(moved);
         Ok(())
@@ -301,6 +315,15 @@ impl Log for EmbeddedLog {
     }
 
     fn read(&mut self, partition: u32, from: u64) -> Result<EmbeddedReader, LogError> {
+        let end = self.ends.get(partition as usize);
+        let end = end.map_or(0, |end| end.load(Ordering::Acquire));
+        if from > end {
+            let what = format!(
+                "partition {partition} ends at {end}, and the lake holds what was read up to {from}: the log \
+                 lost what had been durable; restore it, or start a new log with a new lake"
+            );
+            return Err(LogError::Mismatch { path: self.folder.clone(), what });
+        }
         EmbeddedReader::new(&self.folder, partition, from, Arc::clone(&self.durable))
     }
 }

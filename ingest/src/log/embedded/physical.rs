@@ -89,6 +89,11 @@ impl Physical {
         let mut torn_bytes = 0;
         let (sequence, open) = recover(&segments, &mut torn_bytes, see)?;
         let length = |segment: &Segment| fs::metadata(&segment.path).map_or(0, |held| held.len());
+        if let Some(open) = &open {
+            // Whoever was killed may have written it, and not made it durable; nor its name.
+            open.file.sync_data().map_err(disk(&open.path))?;
+            sync_folder(folder)?;
+        }
         let durable = Arc::<Durable>::default();
         durable.advance(sequence);
         let physical = Self {
@@ -277,6 +282,14 @@ fn scan(
             Next::End => return Ok(sequence),
             Next::Torn { bytes } => {
                 let Some(torn) = torn else { return Err(cut_off(reader.offset)) };
+                if reader.holds_after(sequence)? {
+                    let what = "a damaged length, with whole records behind it".to_owned();
+                    return Err(LogError::Damaged {
+                        path: path.clone(),
+                        offset: reader.offset,
+                        what,
+                    });
+                }
                 *torn += bytes;
                 let file = OpenOptions::new().write(true).open(path).map_err(disk(path))?;
                 file.set_len(reader.offset).and_then(|()| file.sync_all()).map_err(disk(path))?;

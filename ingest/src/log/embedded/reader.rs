@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::batch::EventBatch;
-use schemas::log::{LogError, PartitionReader};
+use schemas::log::{LogError, PartitionReader, Resume};
 
 use super::durable::{Durable, Waited};
 use super::events;
@@ -139,11 +139,11 @@ impl PartitionReader for EmbeddedReader {
         }
     }
 
-    fn seek(&mut self, from: u64) -> Result<(), LogError> {
+    fn seek(&mut self, to: Resume) -> Result<(), LogError> {
         *self = Self::new(
             &self.frames.folder.clone(),
             self.partition,
-            from,
+            to.offset,
             Arc::clone(&self.durable),
         )?;
         Ok(())

@@ -87,6 +87,21 @@ impl SegmentReader {
             }
         }
     }
+
+    /// Whether a whole frame that comes after `sequence` lies somewhere in what looks torn: then no append
+    /// was cut off here, and nothing may be.
+    pub(super) fn holds_after(&mut self, sequence: u64) -> Result<bool, LogError> {
+        let mut rest = Vec::new();
+        self.input.read_to_end(&mut rest).map_err(disk(&self.path))?;
+        self.input.seek(SeekFrom::Start(self.offset)).map_err(disk(&self.path))?;
+        let next = (sequence + 1).to_le_bytes();
+        Ok(memchr::memmem::find_iter(&rest, &next).any(|at| {
+            let begin = at.checked_sub(frame::SEQUENCE_AT);
+            let mut frame = begin.and_then(|begin| rest.get(begin..)).unwrap_or_default();
+            let left = frame.len() as u64;
+            matches!(frame::read(&mut frame, left), Ok(Found::Whole(..)))
+        }))
+    }
 }
 
 /// The head of the first frame of a segment; none if there is no whole one. Its checksum is not

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemas::batch::{Control, EventBatch};
 use schemas::log::{
-    NextSummary, PartitionReader as _, Summaries as _, SummaryEntry, SummaryReader as _,
+    NextSummary, PartitionReader as _, Resume, Summaries as _, SummaryEntry, SummaryReader as _,
 };
 
 use super::summaries::SummaryLog;
@@ -89,6 +89,10 @@ fn a_torn_end_is_cut_off_at_every_byte() {
         drop(writer);
         assert_eq!(fs::read(&newest).unwrap(), whole);
     }
+    // Longer than what was written of it, after a loss of power.
+    fs::write(&newest, [&whole[..], &[0; 5000]].concat()).unwrap();
+    let (_, _, recovered) = open(options(folder.path())).unwrap();
+    assert_eq!(recovered.torn_bytes, 5000);
     let mut flipped = longer.clone();
     *flipped.last_mut().unwrap() ^= 1;
     fs::write(&newest, &flipped).unwrap();
@@ -108,6 +112,32 @@ fn damage_before_the_end_is_refused_and_nothing_is_cut() {
     let refused = open(options(folder.path())).unwrap_err();
     assert!(matches!(refused, LogError::Damaged { offset: 8, .. }), "{refused}");
     assert_eq!(fs::read(&newest).unwrap(), before);
+}
+
+#[test]
+fn a_damaged_length_is_no_torn_end_while_a_record_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 0..3);
+    let newest = list(folder.path()).unwrap().pop().unwrap().path;
+    let whole = fs::read(&newest).unwrap();
+    for bit in 0..32 {
+        let mut flipped = whole.clone();
+        flipped[8 + bit / 8] ^= 1 << (bit % 8);
+        fs::write(&newest, &flipped).unwrap();
+        let refused = open(options(folder.path())).unwrap_err();
+        assert!(matches!(refused, LogError::Damaged { offset: 8, .. }), "bit {bit}: {refused}");
+        assert_eq!(fs::read(&newest).unwrap(), flipped);
+    }
+}
+
+#[test]
+fn a_log_that_ends_before_what_was_read_of_it_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), 0..3);
+    let (mut log, _, recovered) = open(options(folder.path())).unwrap();
+    let end = recovered.next_offsets[0];
+    assert!(log.read(0, end).is_ok());
+    assert!(matches!(log.read(0, end + 1), Err(LogError::Mismatch { .. })));
 }
 
 #[test]
@@ -175,7 +205,8 @@ fn segments_are_let_go_behind_every_partition_and_never_before() {
     assert_eq!(reader.next().unwrap().unwrap().first_offset, 50, "what is wanted is there");
     let refused = log.read(0, 0).unwrap().next().unwrap_err();
     assert!(matches!(refused, LogError::Released { wanted: 0, first: 1.., .. }), "{refused}");
-    reader.seek(70).unwrap();
+    let to = Resume { offset: 70, log_time: Timestamp(0), registry_version: 0 };
+    reader.seek(to).unwrap();
     assert_eq!(reader.next().unwrap().unwrap().first_offset, 70);
     let bytes: u64 = left.iter().map(|one| fs::metadata(&one.path).unwrap().len()).sum();
     assert_eq!(writer.bytes(), bytes);

@@ -13,8 +13,9 @@
 mod transaction;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemas::log::{Append, LogError, Position, Publisher};
 use schemas::tables::Text;
@@ -32,6 +33,8 @@ use transaction::{Ended, Transactions};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Refusals of a producer in a row after which somebody else must be at work.
 const FENCED_MAX: u32 = 3;
+/// Sessions of the group for which one seat may be refused, by brokers that answer.
+const SESSIONS_REFUSED_MAX: u32 = 3;
 
 /// A key of the control topic with its value; an empty one takes it back.
 type Entry = (String, Vec<u8>);
@@ -75,6 +78,8 @@ pub struct KafkaPublisher {
     state: StateReader,
     /// Key under which appends are counted.
     own_key: Text,
+    /// What no other process has that writes under the same name.
+    nonce: [u8; 8],
     /// Number of the last append.
     sequence: u64,
     /// Positions as this process knows them to be in the topic.
@@ -99,12 +104,13 @@ impl KafkaPublisher {
             transactions,
             state,
             own_key,
+            nonce: RandomState::new().build_hasher().finish().to_le_bytes(),
             sequence: 0,
             known: BTreeMap::new(),
             pending: Pending::default(),
             losses: 0,
         };
-        publisher.sequence = publisher.durable()?;
+        publisher.sequence = publisher.durable()?.next_offset;
         Ok(publisher)
     }
 
@@ -129,11 +135,10 @@ impl KafkaPublisher {
         self.pending.control.push((key, value));
     }
 
-    /// Number of the last append of ours that is in the log.
-    fn durable(&self) -> Result<u64, LogError> {
+    /// The last append under our name that is in the log: its number, and who made it.
+    fn durable(&self) -> Result<Position, LogError> {
         let share = self.options.shares.of_key(&self.own_key);
-        let own = self.positions(&[share])?.remove(&self.own_key);
-        Ok(own.map_or(0, |position| position.next_offset))
+        Ok(self.positions(&[share])?.remove(&self.own_key).unwrap_or_default())
     }
 
     /// The positions that lie in these shares.
@@ -144,9 +149,11 @@ impl KafkaPublisher {
     /// Sends what waits until it is in the log.
     fn send(&mut self) -> Result<(), LogError> {
         let number = self.sequence + 1;
-        let own = Position { next_offset: number, ..Position::default() };
-        self.pending.positions.insert(Text::clone(&self.own_key), own);
+        let session = self.nonce.to_vec();
+        let own = Position { next_offset: number, session, ..Position::default() };
+        self.pending.positions.insert(Text::clone(&self.own_key), own.clone());
         let (mut refused, mut fenced) = (None, 0);
+        let mut refused_since = Instant::now();
         loop {
             let seat = self.options.membership.seat(refused, PATIENCE).map_err(no_seat)?;
             if seat.losses != self.losses {
@@ -160,7 +167,15 @@ impl KafkaPublisher {
                 Ended::Aborted => self.options.counts.aborted.one(),
                 Ended::Unseated => {
                     self.options.counts.aborted.one();
-                    refused = Some(seat.number);
+                    if refused.replace(seat.number) != Some(seat.number) {
+                        refused_since = Instant::now();
+                    }
+                    let session = Duration::from_secs(options.config.session_timeout_secs.into());
+                    if refused_since.elapsed() > session * SESSIONS_REFUSED_MAX {
+                        return Err(
+                            self.fenced("its place in the group is gone, and no other came")
+                        );
+                    }
                 }
                 Ended::Unknown { is_fenced, what } => {
                     fenced = if is_fenced { fenced + 1 } else { 0 };
@@ -174,7 +189,7 @@ impl KafkaPublisher {
                     // Whoever took our name has taken our seat too, and is told of soon.
                     std::thread::sleep(PATIENCE * u32::from(is_fenced));
                     self.transactions.renew(options)?;
-                    if self.durable()? == number {
+                    if self.durable()? == own {
                         break;
                     }
                 }
@@ -191,16 +206,17 @@ impl KafkaPublisher {
         Ok(())
     }
 
-    /// Everything was lost for a while: nobody may have moved meanwhile what we are about to move.
+    /// Everything was lost for a while: nobody may have moved meanwhile what we move, now or later.
     fn verify(&self) -> Result<(), LogError> {
-        let moved = &self.pending.positions;
-        let mut shares: Vec<u32> =
-            moved.keys().map(|key| self.options.shares.of_key(key)).collect();
+        let ours = || {
+            let all = self.known.keys().chain(self.pending.positions.keys());
+            all.filter(|key| **key != self.own_key)
+        };
+        let mut shares: Vec<u32> = ours().map(|key| self.options.shares.of_key(key)).collect();
         shares.sort_unstable();
         shares.dedup();
         let there = self.positions(&shares)?;
-        let own = |key: &Text| *key == self.own_key;
-        match moved.keys().find(|key| !own(key) && there.get(*key) != self.known.get(*key)) {
+        match ours().find(|key| there.get(*key) != self.known.get(*key)) {
             Some(key) => Err(self.fenced(&format!("the position of {key:?} was moved"))),
             None => Ok(()),
         }

@@ -349,7 +349,9 @@ impl EventsReader {
     /// Goes to where folds want to go on.
     fn go_back(&mut self) {
         let sought = |(partition, reading): (&u32, &Reading)| {
-            let sought = reading.lane.sought().filter(|_| reading.phase == Phase::Reading)?;
+            // One that is being opened keeps its wish until it is.
+            let is_open = reading.phase == Phase::Reading;
+            let sought = is_open.then(|| reading.lane.sought()).flatten()?;
             Some((*partition, sought))
         };
         let sought: Vec<(u32, u64)> = self.readings.iter().filter_map(sought).collect();

@@ -9,12 +9,11 @@
 //! record that announced it is there still; what was matched by an older one gets the numbers of the
 //! one in force, by the names of connections.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::batch::{Account, Content, Control, EventBatch};
-use schemas::log::{LogError, PartitionReader};
+use schemas::log::{LogError, PartitionReader, Resume};
 use schemas::registry::Registry;
 use schemas::time::Timestamp;
 
@@ -23,8 +22,6 @@ use super::control::{Version, Versions};
 use super::lane::{Lane, Message, Passing, Start};
 use super::record;
 
-/// Places remembered where a clock went back.
-const PEAKS_MAX: usize = 1_024;
 /// How long a fold waits before it is told that time passes.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -60,10 +57,6 @@ pub struct Records {
     lane: Arc<Lane>,
     counts: Arc<LogCounts>,
     reached: Timestamp,
-    /// Offset of the message that reached it.
-    reached_at: u64,
-    /// Where a clock of the brokers went back: what had been reached before, and where.
-    peaks: VecDeque<(u64, Timestamp)>,
     versions: Arc<Versions>,
     /// The version in force.
     in_force: Option<Arc<Registry>>,
@@ -84,8 +77,6 @@ impl Records {
             lane: Arc::clone(lane),
             counts: Arc::clone(counts),
             reached: Timestamp::MIN,
-            reached_at: 0,
-            peaks: VecDeque::new(),
             versions: Arc::clone(versions),
             in_force: None,
             held: None,
@@ -100,10 +91,14 @@ impl Records {
 
     /// Says where to begin; nothing comes before that.
     pub fn begin(&mut self, start: Start) {
-        self.reached = start.log_time;
-        self.in_force = self.versions.get(start.registry_version).map(|version| version.registry);
-        self.reached_at = start.offset.map_or(0, |offset| offset.saturating_sub(1));
+        self.know(start.log_time, start.registry_version);
         self.lane.begin(start);
+    }
+
+    /// What the fold knows where it begins.
+    fn know(&mut self, log_time: Timestamp, registry_version: u32) {
+        self.reached = log_time;
+        self.in_force = self.versions.get(registry_version).map(|version| version.registry);
     }
 
     /// The next thing that is told.
@@ -125,21 +120,10 @@ impl Records {
         }
     }
 
-    /// Log time never goes back, whatever the clocks of the brokers do.
-    fn reach(&mut self, offset: u64, time: Timestamp) {
-        if time >= self.reached {
-            (self.reached, self.reached_at) = (time, offset);
-        } else if self.peaks.back().is_none_or(|(at, _)| *at < self.reached_at) {
-            if self.peaks.len() >= PEAKS_MAX {
-                self.peaks.pop_front();
-            }
-            self.peaks.push_back((self.reached_at, self.reached));
-        }
-    }
-
     fn message(&mut self, message: Message) -> Told {
         let Message { offset, time, payload } = message;
-        self.reach(offset, time);
+        // Log time never goes back, whatever the clocks of the brokers do.
+        self.reached = self.reached.max(time);
         self.counts.batches_read.one();
         self.counts.bytes_read.add(payload.len() as u64);
         match record::decode(&payload) {
@@ -258,12 +242,10 @@ impl PartitionReader for Records {
         }
     }
 
-    fn seek(&mut self, from: u64) -> Result<(), LogError> {
-        // As if it had been read up to there: what was reached, unless a later message says more.
-        let before = self.peaks.iter().filter(|(at, _)| *at < from).map(|(_, reached)| *reached);
-        self.reached = before.max().unwrap_or(Timestamp::MIN);
+    fn seek(&mut self, to: Resume) -> Result<(), LogError> {
+        self.know(to.log_time, to.registry_version);
         self.held = None;
-        self.lane.seek(from);
+        self.lane.seek(to.offset);
         Ok(())
     }
 }
@@ -319,8 +301,10 @@ mod tests {
             assert_eq!(read, wanted[from..], "from {from}");
         };
         read(&mut records, 0);
-        for from in [3, 1, 4, 2, 0] {
-            records.seek(told[from].0).unwrap();
+        for from in [3_usize, 1, 4, 2, 0] {
+            let log_time = from.checked_sub(1).map_or(90, |before| wanted[before].1);
+            let log_time = Timestamp::from_secs(log_time);
+            records.seek(Resume { offset: told[from].0, log_time, registry_version: 0 }).unwrap();
             assert_eq!(lane.sought(), Some(told[from].0));
             read(&mut records, from);
         }
@@ -391,5 +375,14 @@ mod tests {
         assert_eq!(numbers(&mut records), (8, Some(2), vec![], 0));
         assert_eq!(numbers(&mut records), (9, None, vec![0, 1], 0));
         assert_eq!(numbers(&mut records), (10, None, vec![1, 2], 1), "b is gone");
+
+        // A fold that was overtaken goes on from its snapshot, where version 1 was in force.
+        records.seek(Resume { offset: 7, log_time, registry_version: 1 }).unwrap();
+        assert_eq!(lane.sought(), Some(7));
+        for passing in [samples(7, 1, &[0, 1, 2]), samples(8, 2, &[0, 1])] {
+            lane.put(passing);
+        }
+        assert_eq!(numbers(&mut records), (8, None, vec![0, 1, 2], 0));
+        assert_eq!(numbers(&mut records), (8, Some(2), vec![], 0));
     }
 }

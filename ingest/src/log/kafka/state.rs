@@ -4,7 +4,7 @@
 //! must know what became of the last append of the one before. So the end is taken first, as the
 //! brokers have it with open transactions, and everything before it is waited for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -86,13 +86,14 @@ impl StateReader {
         client.set("enable.partition.eof", "true");
         let reader: BaseConsumer<Ears> = client.create_with_context(Ears::default())?;
         let mut list = TopicPartitionList::new();
-        let mut left = BTreeSet::new();
+        // Partitions that are not read to the end that they had.
+        let mut left = BTreeMap::new();
         for partition in partitions.iter().filter_map(|number| i32::try_from(*number).ok()) {
             let (low, end) = self.edges.fetch_watermarks(topic, partition, ANSWER)?;
             self.wait_until_decided(&reader, topic, partition, end)?;
             if low < end {
                 list.add_partition_offset(topic, partition, Offset::Beginning)?;
-                left.insert(partition);
+                left.insert(partition, end);
             }
         }
         let mut state = State::new();
@@ -106,7 +107,14 @@ impl StateReader {
                 Some(Ok(message)) => {
                     let key = message.key().unwrap_or_default().to_vec();
                     state.insert(key, message.payload().unwrap_or_default().to_vec());
-                    heard = Instant::now();
+                    let partition = message.partition();
+                    if let Some(end) = left.get(&partition) {
+                        heard = Instant::now();
+                        // Where others write all the time, a partition has no end that is ever told.
+                        if message.offset() + 1 >= *end {
+                            left.remove(&partition);
+                        }
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     left.remove(&partition);

@@ -125,6 +125,9 @@ fn key_of(entry: &SummaryEntry) -> [u8; 12] {
 impl Summaries for KafkaSummaries {
     fn tell(&self, entry: SummaryEntry) -> Result<(), LogError> {
         killpoint::reach(KillPoint::Summary);
+        // Before it is sent: whoever waits for what was told waits for this one too. After an error nothing is
+        // waited for any more.
+        self.told.fetch_add(1, Ordering::AcqRel);
         let (key, since) = (key_of(&entry), Instant::now());
         let mut record = BaseRecord::<[u8], [u8]>::to(&self.config.summaries_topic)
             .partition(0)
@@ -145,7 +148,6 @@ impl Summaries for KafkaSummaries {
                 }
             }
         }
-        self.told.fetch_add(1, Ordering::AcqRel);
         self.producer.poll(Duration::ZERO);
         Ok(())
     }

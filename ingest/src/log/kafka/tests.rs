@@ -8,20 +8,44 @@ mod kills;
 mod reads;
 mod support;
 
+use std::io::Write as _;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
 use support::Log;
 
 use crate::kafka::testing::Broker;
+
+/// Longer than any story may take, but for its kills, and for one kill.
+const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST_KILL: Duration = Duration::from_secs(20);
+
+/// Ends this process where a story goes on for longer, for there are words of children that it waits for.
+/// The story is over when what this returns is dropped.
+fn within(longest: Duration, story: &'static str) -> mpsc::SyncSender<()> {
+    let (over, is_over) = mpsc::sync_channel(0);
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(longest) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // Past what the harness keeps until the end of a test.
+            let _ = writeln!(std::io::stderr(), "not within {longest:?}: the story {story:?}");
+            std::process::abort();
+        }
+    });
+    over
+}
 
 /// The stories share a broker: each has topics of its own.
 #[test]
 fn the_log_over_a_real_kafka_keeps_its_promises() {
     let Some(broker) = Broker::any() else { return };
-    let story = |name: &str, partitions: u32, tell: fn(&Log<'_>)| {
+    let longest = LONGEST + LONGEST_KILL * kills::count();
+    let story = |name: &'static str, partitions: u32, tell: fn(&Log<'_>)| {
         // One of them, for whoever works on it.
         if std::env::var("PEERSCOPE_STORY").is_ok_and(|only| only != name) {
             return;
         }
-        let since = std::time::Instant::now();
+        let since = Instant::now();
+        let _told = within(longest, name);
         tell(&Log::new(&broker, name, partitions));
         println!("{name}: {:.1} s", since.elapsed().as_secs_f32());
     };

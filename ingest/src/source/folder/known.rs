@@ -82,7 +82,8 @@ impl Seen {
     }
 }
 
-/// All files that were read.
+/// All files that were read, those that went too: a folder that was not mounted for a while is not read
+/// twice.
 #[derive(Debug, Default)]
 pub(super) struct Known(BTreeMap<String, FilePosition>);
 
@@ -126,11 +127,6 @@ impl Known {
 
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
-    }
-
-    /// Forgets files that are not in the folder any more.
-    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| is_there(name));
     }
 }
 

@@ -191,9 +191,6 @@ impl FolderSource {
         };
         let names: HashSet<&str> = files.iter().map(|seen| seen.name.as_str()).collect();
         self.settling.retain(|name, _| names.contains(name.as_str()));
-        let named = &self.config.paths;
-        let is_named = |name: &str| named.iter().any(|path| path.as_path() == Path::new(name));
-        self.known.retain(|name| names.contains(name) || is_named(name));
         for seen in files {
             if *stop.borrow() {
                 break;

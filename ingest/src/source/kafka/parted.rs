@@ -67,12 +67,10 @@ impl KafkaSource {
             }
             self.unassign(&gone);
             self.count_partitions();
-            // What was known of a partition that went and came again is out of date.
-            self.positions.retain(|(topic, partition), _| {
-                self.partitions
-                    .get(topic)
-                    .is_some_and(|known| known.streams.contains_key(partition))
-            });
+            // What was known of a partition that went is out of date when it comes again. One that stays
+            // may have moved on since it came, or wait for brokers to tell of it.
+            self.positions
+                .retain(|(topic, partition), _| parted.owns(&owned.shares, topic, *partition));
             for (key, offset) in owned.positions {
                 self.positions.entry(key).or_insert(offset);
             }

@@ -33,6 +33,8 @@ pub(super) struct Giver {
     shares: Shares,
     orders: mpsc::Sender<Order>,
     owned: BTreeSet<u32>,
+    /// Where what came goes on, until every reader of topics has seen it.
+    positions: BTreeMap<Text, Position>,
     number: u64,
     topics: BTreeMap<String, Topics>,
     /// Share of each source that runs where its share is.
@@ -69,6 +71,7 @@ impl Giver {
             shares: shares.clone(),
             orders,
             owned: BTreeSet::new(),
+            positions: BTreeMap::new(),
             number: 0,
             topics,
             whole: whole.collect(),
@@ -99,11 +102,17 @@ impl Giver {
         answered.blocking_recv().map_err(|_| LogError::Closed)
     }
 
-    /// Tells the readers of topics what is ours, and where what came goes on.
-    fn part(&mut self, positions: &BTreeMap<Text, Position>) {
+    /// Tells the readers of topics what is ours, and where what came goes on: all that one may not
+    /// have seen yet.
+    fn part(&mut self, came: &BTreeMap<Text, Position>) {
+        if self.topics.values().all(|topics| *topics.seen.borrow() >= self.number) {
+            self.positions.clear();
+        }
+        let came = came.iter().map(|(key, position)| (Text::clone(key), position.clone()));
+        self.positions.extend(came);
         self.number += 1;
         for (name, topics) in &self.topics {
-            let (offsets, _) = positions_of(positions, name);
+            let (offsets, _) = positions_of(&self.positions, name);
             topics.owned.send_replace(Owned {
                 number: self.number,
                 shares: self.owned.clone(),
@@ -155,6 +164,7 @@ impl Holder for Giver {
     fn taken(&mut self, partitions: &BTreeSet<u32>) -> Result<(), LogError> {
         let Some((sources, runtime)) = self.at_work.clone() else { return Err(LogError::Closed) };
         self.owned.retain(|share| !partitions.contains(share));
+        self.positions.retain(|key, _| !partitions.contains(&self.shares.of_key(key)));
         self.part(&BTreeMap::new());
         let names = self.whole_in(partitions);
         let ending = locked(&sources).stop(&names);

@@ -10,6 +10,11 @@ use crate::log::kafka::state::StateReader;
 
 const KILLS: u32 = 8;
 
+/// How many kills are asked for.
+pub(super) fn count() -> u32 {
+    std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap())
+}
+
 /// Every number of every source once and in order, and positions that say so.
 fn assert_carried(log: &Log<'_>, wanted: u64) {
     let ledger = Arc::<Ledger>::default();
@@ -37,7 +42,7 @@ fn assert_carried(log: &Log<'_>, wanted: u64) {
 }
 
 pub(super) fn a_writer_that_is_killed_again_and_again_carries_each_number_once(log: &Log<'_>) {
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = count();
     log.topics();
     for kill in 0..kills {
         let mut carrier = Carrier::start(log, "one", u64::MAX);
