@@ -302,7 +302,7 @@ fn point_of(role: &str, round: u32) -> String {
 #[test]
 fn roles_that_are_killed_tell_what_a_replay_tells_each_record_once() {
     let Some(broker) = Broker::any() else { return };
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = support::kills(KILLS);
     let groups = [("run", "killed"), ("rival", "rival"), ("again", "again")];
     let settings = groups.map(|(file, group)| {
         let log = "[log]\nbackfill_after_secs = 4000000000\n";

@@ -20,7 +20,7 @@ fn start(bench: &Bench) -> Child {
 
 #[test]
 fn a_killed_replay_started_again_leaves_the_files_of_an_undisturbed_one() {
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = support::kills(KILLS);
     let bench = Bench::with_demo_inputs();
     let began = Instant::now();
     bench.expect(0, &REPLAY);

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use support::slices::Slices;
 use support::{Bench, assert_same_rows};
 
-const KILLS: usize = 24;
+const KILLS: u32 = 24;
 /// How long a service lives at most.
 const LIFE: Duration = Duration::from_millis(2_500);
 /// Points of the service, with the number of times that a short run comes to each.
@@ -109,21 +109,34 @@ fn kill_over_and_over(slices: &Slices, kills: usize) -> BTreeMap<String, usize> 
     counts
 }
 
-fn kills() -> usize {
-    std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap())
+/// The service with settings of its log, killed over and over, and then run to its end.
+fn killed(log: &str) -> Slices {
+    let settings = format!(
+        "[log]\nbackfill_after_secs = 4000000000\n{log}\n\
+         [lake]\ncommit_secs = 1\nsnapshot_secs = 1\n"
+    );
+    let slices = Slices::new(40, &settings);
+    let counts = kill_over_and_over(&slices, support::kills(KILLS) as usize);
+    println!("{counts:?}");
+    slices.give(slices.names.len());
+    slices.bench.expect(0, &run("lake"));
+    slices
+}
+
+/// The rows are those of a replay of the same files.
+fn is_as_a_replay(bench: &Bench) {
+    let parts = ["replay", "--config", "in/run.toml", "parts", "--lake", "replayed"];
+    bench.expect(0, &parts);
+    for (sql, name) in [(LATENCY, "latency of a replay"), (ROUTES, "routes of a replay")] {
+        assert_same_rows(&bench.rows("lake", sql), &bench.rows("replayed", sql), name);
+    }
 }
 
 /// The log keeps all of its records here, so that it can be folded again from its start.
 #[test]
 fn a_service_killed_at_every_point_makes_the_rows_of_an_undisturbed_fold_of_its_log() {
-    let settings = "[log]\nbackfill_after_secs = 4000000000\npartitions = 2\n\
-                    [lake]\ncommit_secs = 1\nsnapshot_secs = 1\n";
-    let slices = Slices::new(40, settings);
+    let slices = killed("partitions = 2");
     let bench = &slices.bench;
-    let counts = kill_over_and_over(&slices, kills());
-    println!("{counts:?}");
-    slices.give(slices.names.len());
-    bench.expect(0, &run("lake"));
     // The same log and summaries, folded once, without anybody in the way: what their order is, which
     // numbers the rows of `findings`, is decided when they become durable.
     let log = bench.path("peerscope-log");
@@ -135,43 +148,15 @@ fn a_service_killed_at_every_point_makes_the_rows_of_an_undisturbed_fold_of_its_
     for name in TABLES {
         assert_same_rows(&table(bench, "lake", name), &table(bench, "undisturbed", name), name);
     }
-    let parts = ["replay", "--config", "in/run.toml", "parts", "--lake", "replayed"];
-    bench.expect(0, &parts);
-    assert_same_rows(
-        &bench.rows("lake", LATENCY),
-        &bench.rows("replayed", LATENCY),
-        "latency of a replay",
-    );
-    assert_same_rows(
-        &bench.rows("lake", ROUTES),
-        &bench.rows("replayed", ROUTES),
-        "routes of a replay",
-    );
+    is_as_a_replay(bench);
 }
 
 /// Segments are small here and let go behind snapshots: what is gone is not needed.
 #[test]
 fn a_killed_service_that_lets_go_of_its_log_tells_each_record_once() {
-    let settings = "[log]\nbackfill_after_secs = 4000000000\nsegment_bytes = 65536\n\
-                    [lake]\ncommit_secs = 1\nsnapshot_secs = 1\n";
-    let slices = Slices::new(40, settings);
+    let slices = killed("segment_bytes = 65536");
     let bench = &slices.bench;
-    let counts = kill_over_and_over(&slices, kills());
-    println!("{counts:?}");
-    slices.give(slices.names.len());
-    bench.expect(0, &run("lake"));
     let first = bench.path("peerscope-log/00000000000000000000.log");
     assert!(!first.exists(), "segments went");
-    let parts = ["replay", "--config", "in/run.toml", "parts", "--lake", "replayed"];
-    bench.expect(0, &parts);
-    assert_same_rows(
-        &bench.rows("lake", LATENCY),
-        &bench.rows("replayed", LATENCY),
-        "latency of a replay",
-    );
-    assert_same_rows(
-        &bench.rows("lake", ROUTES),
-        &bench.rows("replayed", ROUTES),
-        "routes of a replay",
-    );
+    is_as_a_replay(bench);
 }

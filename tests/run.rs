@@ -41,7 +41,7 @@ fn run(lake: &str) -> [&str; 6] {
 
 #[test]
 fn a_service_that_was_killed_tells_what_a_replay_tells_each_record_once() {
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = support::kills(KILLS);
     let bench = bench();
     bench.expect(0, &["replay", "--config", "in/peerscope.toml", "in", "--lake", "replayed"]);
     let (routes, latency) = (bench.rows("replayed", ROUTES), bench.rows("replayed", LATENCY));
@@ -135,9 +135,8 @@ fn a_service_without_a_source_says_so() {
     assert!(support::stderr(&done).contains("no live source is configured"));
 }
 
-/// A file that grows by a line now and then: each is read at once, however short the file is.
-#[test]
-fn a_line_of_a_growing_file_is_a_row_before_the_file_ends() {
+/// A service that follows what grows in a folder.
+fn following() -> Bench {
     let bench = Bench::empty();
     fs::create_dir(bench.path("feed")).unwrap();
     bench.write(
@@ -145,6 +144,26 @@ fn a_line_of_a_growing_file_is_a_row_before_the_file_ends() {
         "[lake]\ncommit_secs = 1\n[source.live]\nkind = \"folder\"\nfolder = \"feed\"\ntail = true\n\
          poll_secs = 1\n[[connection]]\nname = \"c\"\nprefixes = [\"198.51.100.0/24\"]\n",
     );
+    bench
+}
+
+/// Waits until a query answers this.
+fn until(bench: &Bench, sql: &str, wanted: &str) {
+    let since = std::time::Instant::now();
+    while bench.rows("lake", sql) != [wanted] {
+        assert!(
+            since.elapsed() < Duration::from_secs(60),
+            "{wanted}: {:?}",
+            bench.rows("lake", sql)
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A file that grows by a line now and then: each is read at once, however short the file is.
+#[test]
+fn a_line_of_a_growing_file_is_a_row_before_the_file_ends() {
+    let bench = following();
     let (_service, _) = started(&bench, "peerscope.toml");
     let now = ingest::source::live::wall_clock().secs();
     let line = |number: i64| {
@@ -161,12 +180,7 @@ fn a_line_of_a_growing_file_is_a_row_before_the_file_ends() {
     for number in 1..=3 {
         file.write_all(line(number).as_bytes()).unwrap();
         let wanted = format!("{{\"n\":{number}}}");
-        let since = std::time::Instant::now();
-        let count = || bench.rows("lake", "select count(*) as n from route_updates");
-        while count() != [wanted.clone()] {
-            assert!(since.elapsed() < Duration::from_secs(60), "{number}: {:?}", count());
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        until(&bench, "select count(*) as n from route_updates", &wanted);
     }
 }
 
@@ -197,13 +211,7 @@ fn stream_of(routes: u8) -> Vec<u8> {
 /// The file ends in the middle of a message when the service is killed; the next one reads on there.
 #[test]
 fn a_killed_service_reads_on_in_a_bmp_file_where_it_was() {
-    let bench = Bench::empty();
-    fs::create_dir(bench.path("feed")).unwrap();
-    bench.write(
-        "peerscope.toml",
-        "[lake]\ncommit_secs = 1\n[source.live]\nkind = \"folder\"\nfolder = \"feed\"\ntail = true\n\
-         poll_secs = 1\n[[connection]]\nname = \"c\"\nprefixes = [\"198.51.100.0/24\"]\n",
-    );
+    let bench = following();
     let stream = stream_of(200);
     let place = bench.path("feed/edge1.bmp");
     for (part, wanted) in [(stream.len() / 2 + 30, 100), (stream.len(), 200)] {
@@ -212,11 +220,7 @@ fn a_killed_service_reads_on_in_a_bmp_file_where_it_was() {
         let routes = "select count(distinct prefix) as n, count(*) as all from route_updates \
                       where action = 'announce'";
         let wanted = format!("{{\"n\":{wanted},\"all\":{wanted}}}");
-        let since = std::time::Instant::now();
-        while bench.rows("lake", routes) != [wanted.clone()] {
-            assert!(since.elapsed() < Duration::from_secs(60), "{:?}", bench.rows("lake", routes));
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        until(&bench, routes, &wanted);
     }
     let refused = "select coalesce(sum(refused), 0) as n from ledger";
     assert_eq!(bench.rows("lake", refused), ["{\"n\":0}"]);

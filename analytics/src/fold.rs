@@ -17,7 +17,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use schemas::log::{
-    Log, LogError, NextSummary, PartitionReader, Progress, Resume, Summaries, SummaryReader,
+    Log, LogError, NextSummary, PartitionReader, Progress, Summaries, SummaryReader,
 };
 use schemas::tables;
 use schemas::time::Timestamp;
@@ -284,10 +284,10 @@ pub fn follow(
             Ok(false) => {}
             Err(error) => {
                 let open = || PartitionFold::open(fold.partition(), folding);
-                let (again, from) = opened_again(error, &mut races, open)?;
+                let (again, _) = opened_again(error, &mut races, open)?;
                 add(&mut committed, fold.committed());
                 fold = again;
-                reader.seek(Resume { offset: from, ..fold.resume() })?;
+                reader.seek(fold.resume())?;
             }
         }
     }

@@ -33,7 +33,7 @@ mod visible;
 mod windows;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,9 +42,6 @@ use contest::{BenchError, Section};
 use job::Programs;
 use machine::Machine;
 use report::Report;
-
-/// Where full runs are kept, from the root of the project.
-const RUNS: &str = "benches/runs";
 
 /// Benchmarks of peerscope; run it from the root of the project, built for release
 #[derive(Debug, Parser)]
@@ -254,10 +251,9 @@ fn measure(command: &Command, programs: &Programs) -> Result<Vec<Section>, Bench
 }
 
 fn keep(report: &Report, text: &str) -> Result<(), BenchError> {
-    let folder = Path::new(RUNS).join(format!("{}-{}", report.date, report.machine.slug()));
-    std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("README.md"), text)?;
-    std::fs::write(folder.join("raw.csv"), report.csv())?;
-    eprintln!("kept in {}", folder.display());
+    let Report { date, machine, .. } = report;
+    report::keep(date, machine, "README.md", text)?;
+    let path = report::keep(date, machine, "raw.csv", &report.csv())?;
+    eprintln!("kept in {}", path.with_file_name("").display());
     Ok(())
 }

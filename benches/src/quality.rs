@@ -4,8 +4,6 @@
 //! all cores; what is added up does not depend on who ran which.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use analytics::detect::DetectOptions;
@@ -16,10 +14,10 @@ use peerscope::quality::{self, QualityError};
 use peerscope::simulator::trial::facts::{MISSING_PERMILLE, WRONG_PERMILLE};
 use peerscope::simulator::trial::kinds;
 
-use crate::RUNS;
 use crate::contest::BenchError;
 use crate::job::Programs;
 use crate::machine::{Machine, today};
+use crate::report;
 
 /// Prefixes of one quiet day; a thousand are some such days.
 const QUIET_PREFIXES: u32 = 250;
@@ -192,8 +190,6 @@ fn line(row: &schemas::finding::Transition) -> String {
 fn keep(tables: &str, date: Option<&str>) -> Result<(), BenchError> {
     let machine = Machine::this(&Programs::find()?);
     let date = date.map_or_else(today, str::to_owned);
-    let folder = Path::new(RUNS).join(format!("{date}-{}", machine.slug()));
-    fs::create_dir_all(&folder)?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text = format!(
         "# Quality of the detectors, {date}\n\n\
@@ -206,8 +202,7 @@ fn keep(tables: &str, date: Option<&str>) -> Result<(), BenchError> {
         BARS.0,
         BARS.1,
     );
-    let path = folder.join("quality.md");
-    fs::write(&path, text)?;
+    let path = report::keep(&date, &machine, "quality.md", &text)?;
     eprintln!("kept in {}", path.display());
     Ok(())
 }

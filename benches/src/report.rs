@@ -4,12 +4,27 @@
 //! their ratio says so.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::contest::{Row, Run, Section};
 use crate::machine::Machine;
 
+/// Where full runs are kept, from the root of the project.
+const RUNS: &str = "benches/runs";
+
 /// How the kept page leads to the page on how to read it.
 const HOW_TO_READ: &str = "[how to read it](../../README.md)";
+
+/// Keeps a page beside those of its day and machine; where it lies.
+pub(crate) fn keep(date: &str, machine: &Machine, name: &str, text: &str) -> io::Result<PathBuf> {
+    let folder = Path::new(RUNS).join(format!("{date}-{}", machine.slug()));
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(name);
+    fs::write(&path, text)?;
+    Ok(path)
+}
 
 /// A run of some contests.
 #[derive(Clone, Debug)]

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::RUNS;
 use crate::contest::{BenchError, Row, Run, Section};
 use crate::job::Programs;
 use crate::machine::{self, Machine, today};
-use crate::report::{Report, grouped};
+use crate::report::{Report, grouped, keep};
 use crate::udaf::tools;
 
 /// From the root of the project.
@@ -81,13 +80,12 @@ pub(crate) fn run(options: &Spark, date: Option<&str>) -> Result<(), BenchError>
     machine.contestants.push(spark);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let load = (load_before, machine::load_average());
-    let folder = Path::new(RUNS).join(format!("{date}-{}", machine.slug()));
-    let text = Report { command: arguments.join(" "), date, machine, load, sections }.markdown();
+    let report = Report { command: arguments.join(" "), date, machine, load, sections };
+    let text = report.markdown();
     print!("{text}");
     if options.keep {
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join("spark.md"), text)?;
-        eprintln!("kept in {}", folder.join("spark.md").display());
+        let path = keep(&report.date, &report.machine, "spark.md", &text)?;
+        eprintln!("kept in {}", path.display());
     }
     Ok(())
 }

@@ -18,10 +18,10 @@ use ingest::encode::bmp::{self, Peer};
 use schemas::bgp::{AsPath, Asn, Origin, PathAttributes, Prefix};
 use schemas::time::Timestamp;
 
-use crate::RUNS;
 use crate::contest::BenchError;
 use crate::job::Programs;
 use crate::machine::{Machine, today};
+use crate::report::keep;
 
 /// How long the last route is waited for behind the flush interval.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -196,10 +196,8 @@ pub(crate) fn run(options: &Visible, date: Option<&str>) -> Result<(), BenchErro
     );
     print!("{text}");
     if options.keep {
-        let folder = Path::new(RUNS).join(format!("{date}-{}", machine.slug()));
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join("visible.md"), text)?;
-        eprintln!("kept in {}", folder.join("visible.md").display());
+        let path = keep(&date, &machine, "visible.md", &text)?;
+        eprintln!("kept in {}", path.display());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use analytics::lake::LakeRoot;
 
 use crate::support::chain::{QUESTION, SHAPE, answer, make};
-use crate::support::{Bench, assert_same_files, files, stderr, stdout};
+use crate::support::{Bench, assert_same_files, files, kills, stderr, stdout};
 
 /// What compacts all days that are over.
 const COMPACT: [&str; 6] = ["lake", "compact", "--after-hours", "0", "--lake", "lake"];
@@ -62,7 +62,7 @@ fn days_that_are_over_become_a_file_each_and_the_last_one_stays() {
 
 #[test]
 fn a_compaction_killed_at_any_instant_and_run_again_leaves_what_an_undisturbed_one_does() {
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = kills(KILLS);
     let undisturbed = bench();
     let began = Instant::now();
     undisturbed.expect(0, &COMPACT);
@@ -97,7 +97,7 @@ fn a_compaction_killed_at_any_instant_and_run_again_leaves_what_an_undisturbed_o
 #[test]
 fn a_compaction_killed_before_and_after_each_write_and_run_again_leaves_what_an_undisturbed_one_does()
  {
-    let kills = std::env::var("PEERSCOPE_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = kills(KILLS);
     let undisturbed = bench();
     undisturbed.expect(0, &COMPACT);
     let mut bench = self::bench();

@@ -15,6 +15,11 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// How many kills are asked for, by `PEERSCOPE_KILLS`; else so many.
+pub fn kills(usual: u32) -> u32 {
+    std::env::var("PEERSCOPE_KILLS").map_or(usual, |text| text.parse().unwrap())
+}
+
 /// A folder with the demo's inputs and their configuration.
 pub struct Bench {
     /// Removed at the end.

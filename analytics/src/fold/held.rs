@@ -10,7 +10,7 @@ use arrow::datatypes::{TimestampMicrosecondType, UInt32Type};
 use schemas::tables::{LATENCY, LATENCY_REVISIONS, LatencyRow, Table};
 use schemas::time::Timestamp;
 
-use crate::lake::catalog::{Folder, TableFile};
+use crate::lake::catalog::{Folder, LISTINGS_MAX, TableFile};
 use crate::lake::footer::{FileProblem, footer, rows};
 use crate::lake::store::{LakeError, Store};
 use crate::latency::rollup::Merged;
@@ -20,8 +20,6 @@ use crate::shard::Shard;
 
 /// Files that are kept decoded: windows come in order of time, so the next ones are in the same.
 const FILES_KEPT: usize = 2;
-/// Listings until no file went away before it was read.
-const LISTINGS_MAX: u32 = 16;
 /// The columns that are read.
 const COLUMNS: [&str; 15] = [
     "window_start",
@@ -131,11 +129,11 @@ impl Held {
         };
         let (first, last) = (first.0, last.0);
         for _ in 0..LISTINGS_MAX {
-            let Some(files) =
-                self.files.take().map_or_else(|| self.list(), |files| Ok(Some(files)))?
-            else {
-                continue;
+            let listed = match self.files.take() {
+                Some(files) => Some(files),
+                None => self.list()?,
             };
+            let Some(files) = listed else { continue };
             let mut is_whole = true;
             for file in files.iter().filter(|file| file.first <= last && first <= file.last) {
                 match self.decode(file)? {

@@ -81,12 +81,6 @@ impl PartitionFold {
         self.partition
     }
 
-    /// Offset after the last record that was folded.
-    #[must_use]
-    pub const fn end(&self) -> u64 {
-        self.position.end
-    }
-
     /// Where it stands, and what it knows there.
     #[must_use]
     pub fn resume(&self) -> Resume {

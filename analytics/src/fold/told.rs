@@ -234,8 +234,7 @@ impl CorrelateFold {
     pub fn apply(&mut self, position: u64, entry: &SummaryEntry) -> Result<bool, FoldError> {
         self.position.end = position;
         let partition = entry.partition;
-        let heard = self.heard.get_mut(partition as usize).filter(|heard| heard.end < entry.end);
-        if let Some(heard) = heard
+        if let Some(heard) = self.heard.get_mut(partition as usize)
             && let Some(told) = heard.news(partition, entry)?
         {
             for summary in told {

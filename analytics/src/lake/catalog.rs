@@ -11,8 +11,8 @@ use super::cover::{Cover, cover};
 use super::layout::{FileName, parts};
 use super::store::{Entry, LakeError, Store};
 
-/// Listings of a folder until two agree.
-const LISTINGS_MAX: u32 = 16;
+/// Listings of a folder until two agree, or until no file of one went before it was read.
+pub(crate) const LISTINGS_MAX: u32 = 16;
 /// Files that are looked at together.
 const THREADS_MAX: usize = 8;
 
@@ -116,15 +116,23 @@ pub fn newest_day(folders: &[Folder], now: Timestamp) -> Option<Timestamp> {
     newest.map(|day| day.min(now))
 }
 
+/// Whether a listing, in the order of its places, has everything of the one before it.
+pub(crate) fn has_all<T, P: Ord + ?Sized>(
+    files: &[T],
+    before: &[T],
+    place: impl Fn(&T) -> &P,
+) -> bool {
+    let is_there = |file: &T| files.binary_search_by(|other| place(other).cmp(place(file))).is_ok();
+    before.iter().all(is_there)
+}
+
 /// Lists a folder at one instant: a listing is believed if nothing is gone that the one before it
 /// has seen. (What a compaction does within one listing could hide from it.)
 fn listed(store: &Store, folder: &str) -> Result<Vec<Entry>, LakeError> {
     let mut before = store.list_all(folder)?;
     for _ in 1..LISTINGS_MAX {
         let files = store.list_all(folder)?;
-        let is_there =
-            |file: &Entry| files.binary_search_by(|other: &Entry| other.key.cmp(&file.key)).is_ok();
-        if before.iter().all(is_there) {
+        if has_all(&files, &before, |file| file.key.as_str()) {
             return Ok(files);
         }
         before = files;

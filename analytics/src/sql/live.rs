@@ -17,11 +17,9 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use crate::lake::catalog::{LISTINGS_MAX, has_all};
 use crate::lake::cover::cover;
 use crate::lake::layout::{FileName, parts};
-
-/// Listings of a folder until two agree.
-const LISTINGS_MAX: u32 = 16;
 
 /// A lake's store with the files that count.
 #[derive(Debug)]
@@ -62,11 +60,8 @@ async fn listed(store: Arc<dyn ObjectStore>, prefix: Option<Path>) -> Result<Vec
     for _ in 0..LISTINGS_MAX {
         let mut files: Vec<ObjectMeta> = store.list(prefix.as_ref()).try_collect().await?;
         files.sort_by(|left, right| left.location.cmp(&right.location));
-        let is_there = |file: &ObjectMeta| {
-            files.binary_search_by(|other| other.location.cmp(&file.location)).is_ok()
-        };
         match before.replace(files.clone()) {
-            Some(before) if before.iter().all(is_there) => return Ok(files),
+            Some(before) if has_all(&files, &before, |file| &file.location) => return Ok(files),
             _ => {}
         }
     }

@@ -102,8 +102,6 @@ pub struct EmbeddedWriter {
     /// Segments before it were let go.
     released: u64,
     positions: BTreeMap<Text, Position>,
-    next_offsets: Vec<u64>,
-    /// The same, for the reading end.
     ends: Ends,
 }
 
@@ -166,7 +164,6 @@ pub fn open(
         starts: starts(&folder)?,
         released: 0,
         positions: recovered.positions.clone(),
-        next_offsets: recovered.next_offsets.clone(),
         ends,
     };
     Ok((log, writer, recovered))
@@ -264,7 +261,8 @@ impl EmbeddedWriter {
 
 impl Publisher for EmbeddedWriter {
     fn append(&mut self, append: &Append) -> Result<(), LogError> {
-        let mut next_offsets = self.next_offsets.clone();
+        let ends = self.ends.iter().map(|end| end.load(Ordering::Acquire));
+        let mut next_offsets: Vec<u64> = ends.collect();
         for batch in &append.batches {
             if let Some(next) = next_offsets.get_mut(batch.partition as usize) {
                 *next = batch.end_offset();
@@ -288,7 +286,6 @@ impl Publisher for EmbeddedWriter {
         for (end, next) in self.ends.iter().zip(&next_offsets) {
             end.store(*next, Ordering::Release);
         }
-        self.next_offsets = next_offsets;
         self.positions.extend(moved);
         Ok(())
     }
