@@ -52,6 +52,11 @@ enum KeptSamples {
 }
 
 impl Kept {
+    fn of(samples: Vec<Entry>) -> Self {
+        let samples = KeptSamples::All(samples);
+        Self { samples, late: Vec::new(), due: None, revisions: HashMap::new() }
+    }
+
     /// Bytes of its samples, those that wait to be told too.
     fn bytes(&self) -> usize {
         self.samples.bytes() + self.late.len() * size_of::<Entry>()
@@ -83,6 +88,8 @@ pub(super) struct Source {
     open: BTreeMap<Timestamp, Vec<Entry>>,
     /// End of the last closed window.
     next_start: Option<Timestamp>,
+    /// Windows that end here or before are final: what comes of them is late.
+    final_until: Timestamp,
     kept: BTreeMap<Timestamp, Kept>,
     kept_bytes: usize,
     rollups: Rollups,
@@ -103,6 +110,7 @@ impl Source {
             hot: (Timestamp::MIN, Vec::new()),
             open: BTreeMap::new(),
             next_start: None,
+            final_until: Timestamp::MIN,
             kept: BTreeMap::new(),
             kept_bytes: 0,
             rollups: Rollups::default(),
@@ -110,11 +118,13 @@ impl Source {
         }
     }
 
-    /// Forgets the series, which have other numbers from here on.
+    /// Forgets the series, which have other numbers from here on. What was closed is final.
     pub(super) fn forget(&mut self) {
         let next_start = self.next_start;
-        let inputs = std::mem::take(&mut self.inputs);
-        *self = Self { inputs, next_start, is_live: self.is_live, ..Self::new(self.name.clone()) };
+        let final_until = next_start.unwrap_or(Timestamp::MIN).max(self.final_until);
+        let (inputs, is_live) = (std::mem::take(&mut self.inputs), self.is_live);
+        let name = self.name.clone();
+        *self = Self { inputs, next_start, final_until, is_live, ..Self::new(name) };
     }
 
     pub(super) fn heard_on(&mut self, input: u32, is_live: bool) {
@@ -169,7 +179,11 @@ impl Source {
     fn add_elsewhere(&mut self, start: Timestamp, entry: Entry) -> Option<Added> {
         let end = start.plus_secs(i64::from(WINDOW_SECS));
         if self.next_start.is_some_and(|next| start < next) {
-            let kept = self.kept.get_mut(&start)?;
+            if !self.is_live || end <= self.final_until {
+                return None;
+            }
+            // Of a window that closed without samples nothing is kept until some come.
+            let kept = self.kept.entry(start).or_insert_with(|| Kept::of(Vec::new()));
             kept.late.push(entry);
             self.kept_bytes += size_of::<Entry>();
             let newest = self.next_start.unwrap_or(end);
@@ -220,6 +234,7 @@ impl Source {
         self.revise(reached, sink);
         self.shrink(sink);
         let kept_for = i64::from(sink.options.revision_secs);
+        self.final_until = self.final_until.max(reached.plus_secs(-kept_for));
         let is_final =
             |start: Timestamp| start.plus_secs(i64::from(WINDOW_SECS) + kept_for) <= reached;
         while let Some((start, kept)) = self.kept.pop_first() {
@@ -320,10 +335,9 @@ impl Source {
 
     /// Keeps a closed window for late samples; of the oldest ones only histograms, if they are too many.
     fn keep(&mut self, start: Timestamp, entries: Vec<Entry>, sink: &mut Sink<'_>) {
-        let samples = KeptSamples::All(entries);
-        self.kept_bytes += samples.bytes();
-        let (late, revisions) = (Vec::new(), HashMap::new());
-        self.kept.insert(start, Kept { samples, late, due: None, revisions });
+        let kept = Kept::of(entries);
+        self.kept_bytes += kept.bytes();
+        self.kept.insert(start, kept);
         self.shrink(sink);
     }
 

@@ -19,6 +19,7 @@ impl Serialize for Source {
             hot,
             open,
             next_start,
+            final_until,
             kept,
             kept_bytes: _,
             rollups,
@@ -27,14 +28,15 @@ impl Serialize for Source {
         let hot = (hot.0, Raw(hot.1.clone()));
         let open: Vec<_> = open.iter().map(|(start, of)| (*start, Raw(of.clone()))).collect();
         let heard = (name, inputs, (is_live, was_passed_over), series, Raw(heard.clone()));
-        (heard, hot, open, next_start, kept, rollups).serialize(serializer)
+        (heard, hot, open, (next_start, final_until), kept, rollups).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Source {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ((name, inputs, flags, series, heard), hot, open, next_start, kept, rollups) =
+        let ((name, inputs, flags, series, heard), hot, open, closed, kept, rollups) =
             Deserialize::deserialize(deserializer)?;
+        let (next_start, final_until) = closed;
         let (is_live, was_passed_over) = flags;
         let (Pooled(name), Raw(heard), (hot, Raw(entries))) = (name, heard, hot);
         let open: Vec<(_, Raw<_>)> = open;
@@ -45,6 +47,7 @@ impl<'de> Deserialize<'de> for Source {
             hot: (hot, entries),
             open: open.into_iter().map(|(start, Raw(entries))| (start, entries)).collect(),
             next_start,
+            final_until,
             kept,
             rollups,
             series,

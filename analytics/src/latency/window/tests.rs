@@ -214,6 +214,26 @@ fn late_samples_that_wait_count_for_the_bytes_too() {
     assert!(!closed[0].summary.exact);
 }
 
+/// A probe falls silent, and what it measured meanwhile comes late: minute 4 was told as silent, minute 5
+/// was not told; both are told with it. Minute 1 is final by then.
+#[test]
+fn late_samples_of_a_silent_minute_are_a_revision_of_it() {
+    let mut windows = Windows::new(LatencyOptions::default());
+    let at = |secs: i64| Timestamp::from_secs(secs);
+    for minute in 0..4 {
+        feed_from(&mut windows, true, 0, at(minute * MINUTE + 5), Some(20_000));
+    }
+    let told = passed(&mut windows, 4 * MINUTE + 30);
+    assert_eq!(told.len(), 4);
+    assert_eq!(passed(&mut windows, 7 * MINUTE), [(4, 0, 0, 0), (5, 0, 0, 0)]);
+    for minute in [4, 5] {
+        assert!(feed_from(&mut windows, true, 0, at(minute * MINUTE + 9), Some(30_000)));
+    }
+    assert_eq!(passed(&mut windows, 8 * MINUTE), [(6, 0, 0, 0), (4, 1, 0, 1), (5, 1, 0, 1)]);
+    assert!(!feed_from(&mut windows, true, 0, at(MINUTE + 9), Some(1)), "{}", windows.late);
+    assert_eq!(windows.late, 1);
+}
+
 #[test]
 fn series_are_bounded_and_the_rest_is_counted() {
     let options = LatencyOptions { series_max: 0, ..LatencyOptions::default() };
