@@ -79,8 +79,46 @@ pub fn sort_keys(batch: &RecordBatch, table: Table) -> Result<Rows, ArrowError> 
     RowConverter::new(fields.collect())?.convert_columns(&columns)
 }
 
+fn entry(key: &str, value: String) -> KeyValue {
+    KeyValue::new(format!("peerscope.{key}"), value)
+}
+
+/// What a file says of the bytes before its indexes and its footer: all of its pages. (The pages' own
+/// checksums, which Parquet knows, are not written by the writer that we use.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// Their number, from the beginning of the file on.
+    bytes: usize,
+    /// CRC-32 of them.
+    checksum: u32,
+}
+
+impl Pages {
+    fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len(), checksum: crc32fast::hash(bytes) }
+    }
+
+    /// As a footer has it: `BYTES CHECKSUM`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (bytes, checksum) = text.split_once(' ')?;
+        let checksum = u32::from_str_radix(checksum, 16).ok()?;
+        Some(Self { bytes: bytes.parse().ok()?, checksum })
+    }
+
+    /// Whether a file still has the bytes that were written.
+    #[must_use]
+    pub fn are_in(&self, file: &[u8]) -> bool {
+        file.get(..self.bytes).is_some_and(|bytes| Self::of(bytes) == *self)
+    }
+}
+
+impl std::fmt::Display for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:08x}", self.bytes, self.checksum)
+    }
+}
+
 fn properties(span: &Span) -> Result<WriterPropertiesPtr, ParquetError> {
-    let entry = |key: &str, value: String| KeyValue::new(format!("peerscope.{key}"), value);
     let footer = vec![
         entry("log", span.log.clone()),
         entry("partition", span.partition.to_string()),
@@ -101,6 +139,10 @@ fn write(batch: &RecordBatch, properties: WriterPropertiesPtr) -> Result<Vec<u8>
     let properties = WriterProperties::clone(&properties);
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
     writer.write(batch)?;
+    writer.flush()?;
+    writer.sync()?;
+    let pages = Pages::of(writer.inner());
+    writer.append_key_value_metadata(entry("pages", pages.to_string()));
     writer.close()?;
     Ok(bytes)
 }

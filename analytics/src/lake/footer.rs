@@ -16,7 +16,7 @@ use parquet::file::statistics::Statistics;
 use schemas::tables::Table;
 use schemas::time::Timestamp;
 
-use super::encode::Span;
+use super::encode::{Pages, Span};
 use super::store::{Entry, LakeError, Store};
 
 /// Bytes read at first: the footers of our files are smaller.
@@ -69,6 +69,8 @@ pub struct Footer {
     pub rows: u64,
     /// Its columns.
     pub schema: SchemaRef,
+    /// Its pages; none in a file that was written before they were noted.
+    pub pages: Option<Pages>,
     /// First and last of its `window_start`, if it has that column and tells.
     pub starts: Option<(Timestamp, Timestamp)>,
 }
@@ -157,7 +159,8 @@ fn footer_of(metadata: &ParquetMetaData) -> Result<Footer, FileProblem> {
     };
     let schema = parquet_to_arrow_schema(file.schema_descr(), entries)?;
     let rows = u64::try_from(file.num_rows()).unwrap_or_default();
-    Ok(Footer { span, rows, schema: Arc::new(schema), starts: starts(metadata) })
+    let pages = value("pages").ok().and_then(|pages| Pages::parse(&pages));
+    Ok(Footer { span, rows, schema: Arc::new(schema), pages, starts: starts(metadata) })
 }
 
 /// The span of `window_start` by the statistics of all row groups.

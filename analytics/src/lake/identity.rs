@@ -67,9 +67,12 @@ impl Identity {
         let mine = self.log();
         let other = logs(store)?.into_iter().find(|name| *name != mine);
         match (&self.after, other) {
-            (None, Some(_)) => return Err(LakeError::OtherLog { lake: store.root().to_string() }),
+            (None, Some(_)) => return Err(self.refused(store)),
             (Some(after), _) => follow(store, after, &mine)?,
-            (None, None) => first(store, &mine)?,
+            (None, None) => match first(store, &mine) {
+                Err(LakeError::Differs { .. }) => return Err(self.refused(store)),
+                done => done?,
+            },
         }
         if store.get(&identity_key(&self.log()))?.is_none() {
             store.put(&identity_key(&self.log()), &self.to_json())?;
@@ -77,6 +80,22 @@ impl Identity {
         let end = store.get(&end_key(&self.log()))?;
         let end = end.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(end.map_or(Standing::ToDo, Standing::Done))
+    }
+
+    /// The lake holds another log.
+    fn refused(&self, store: &Store) -> LakeError {
+        let what = match self.kind.as_str() {
+            "run" => {
+                "holds the rows of another log: [log] or [kafka] name another one than before, the events \
+                 topic was deleted and made anew, or the lake is that of a replay; name the log that \
+                 belongs to it, or begin a new lake with --lake (the old one stays readable)"
+            }
+            _ => {
+                "holds the replay of other inputs, settings or number of shards, or the rows of a \
+                 service; take another --lake, or, to a replay, add to it with `replay --append`"
+            }
+        };
+        LakeError::OtherLog { lake: store.root().to_string(), what }
     }
 
     /// Notes that the log is at its end.
@@ -116,12 +135,7 @@ pub fn unfinished_replays(store: &Store) -> Result<Vec<String>, LakeError> {
 /// One log begins a lake: whoever says so first. (On local disk nobody else writes meanwhile; in a bucket
 /// two may have seen it without one.)
 fn first(store: &Store, mine: &str) -> Result<(), LakeError> {
-    match store.put(&format!("{INTERNAL}/logs/first"), mine.as_bytes()) {
-        Err(LakeError::Differs { .. }) => {
-            Err(LakeError::OtherLog { lake: store.root().to_string() })
-        }
-        done => done,
-    }
+    store.put(&format!("{INTERNAL}/logs/first"), mine.as_bytes())
 }
 
 /// One log goes on from the end of another: whoever says so first.

@@ -107,13 +107,12 @@ pub enum LakeError {
         error: String,
     },
     /// The lake holds another log.
-    #[error(
-        "{lake} holds the replay of other inputs, settings or number of shards; take another --lake, \
-         or add to it with `replay --append`"
-    )]
+    #[error("{lake} {what}")]
     OtherLog {
         /// The lake.
         lake: String,
+        /// What it holds instead, and what to do.
+        what: &'static str,
     },
     /// Nothing can be added to the lake.
     #[error("nothing can be added to {lake}: {reason}")]

@@ -95,6 +95,11 @@ fn columns(table: Table, footer: &Footer) -> Option<(Kind, String)> {
 
 /// Whether all rows can be read, and are in order.
 fn read(bytes: Vec<u8>, table: Table, footer: &Footer) -> Option<(Kind, String)> {
+    if footer.pages.is_some_and(|pages| !pages.are_in(&bytes)) {
+        let detail =
+            "its bytes are not those that were written: the disk or the store changed them";
+        return Some((Kind::Checksum, detail.to_owned()));
+    }
     let batch = match rows(bytes, table, None) {
         Ok(batch) => batch,
         Err(problem) => return Some((Kind::Unreadable, problem.to_string())),

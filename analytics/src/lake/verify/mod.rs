@@ -34,6 +34,8 @@ pub enum Kind {
     Overlap,
     /// A file that cannot be read.
     Unreadable,
+    /// A file whose bytes are not those that were written.
+    Checksum,
     /// Name and footer, or name and folder, do not agree.
     Misnamed,
     /// A column that is not ours, or not of our type.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Gap => "gap",
             Self::Overlap => "overlap",
             Self::Unreadable => "unreadable",
+            Self::Checksum => "checksum",
             Self::Misnamed => "misnamed",
             Self::Schema => "schema",
             Self::Unsorted => "unsorted",
