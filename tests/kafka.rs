@@ -314,7 +314,8 @@ fn roles_that_are_killed_tell_what_a_replay_tells_each_record_once() {
     let bench = &slices.bench;
     slices.give(1);
     bench.expect(0, &["replay", "--config", "in/peerscope.toml", "parts", "--lake", "replayed"]);
-    let (routes, latency) = (bench.rows("replayed", ROUTES), bench.rows("replayed", LATENCY));
+    let [routes, latency, ledger] =
+        [ROUTES, LATENCY, support::LEDGER].map(|sql| bench.rows("replayed", sql));
     assert!(routes.len() > 100 && latency.len() > 100, "there is something to compare");
 
     let rival = Place { config: "in/rival.toml", ..Place::of("analyze", "r1") };
@@ -342,7 +343,7 @@ fn roles_that_are_killed_tell_what_a_replay_tells_each_record_once() {
     println!("{} kills, {at_point} of them at a point: {counts:?}", 2 * kills);
     assert!(at_point > 0, "none at a point");
     is_as_undisturbed(bench, &mut processes);
-    for (sql, wanted) in [(ROUTES, routes), (LATENCY, latency)] {
+    for (sql, wanted) in [(ROUTES, routes), (LATENCY, latency), (support::LEDGER, ledger)] {
         assert_same_rows(&bench.rows("lake", sql), &wanted, "a replay");
     }
     bench.expect(0, &["lake", "verify", "--lake", "lake"]);

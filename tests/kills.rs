@@ -127,7 +127,11 @@ fn killed(log: &str) -> Slices {
 fn is_as_a_replay(bench: &Bench) {
     let parts = ["replay", "--config", "in/run.toml", "parts", "--lake", "replayed"];
     bench.expect(0, &parts);
-    for (sql, name) in [(LATENCY, "latency of a replay"), (ROUTES, "routes of a replay")] {
+    for (sql, name) in [
+        (LATENCY, "latency of a replay"),
+        (ROUTES, "routes of a replay"),
+        (support::LEDGER, "what a replay counted"),
+    ] {
         assert_same_rows(&bench.rows("lake", sql), &bench.rows("replayed", sql), name);
     }
 }

@@ -39,6 +39,40 @@ fn run(lake: &str) -> [&str; 6] {
     ["run", "--config", "in/run.toml", "--until-done", "--lake", lake]
 }
 
+/// Whoever starts us again must know whether that can help.
+#[test]
+fn what_ends_a_service_has_its_exit_code() {
+    let bench = bench();
+    let config = fs::read_to_string(bench.path("in/run.toml")).unwrap();
+    let with = |more: &str| bench.write("in/other.toml", format!("{config}\n{more}\n"));
+    let run = ["run", "--config", "in/other.toml", "--until-done"];
+    // Nothing listens there.
+    with(
+        "[lake]\nurl = \"s3://bucket/lake\"\nendpoint = \"http://127.0.0.1:1\"\nallow_http = true\n\
+         region = \"us-east-1\"\ncredentials_file = \"keys.env\"\nretry_secs = 1",
+    );
+    bench.write("in/keys.env", "AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n");
+    let done = bench.expect(69, &run);
+    assert!(support::stderr(&done).contains("127.0.0.1:1"), "{}", support::stderr(&done));
+    // The lake of a replay is none of a service's log.
+    with("");
+    bench.expect(0, &["replay", "--config", "in/peerscope.toml", "in", "--lake", "in/replayed"]);
+    let done = bench.expect(1, &[&run[..], &["--lake", "in/replayed"]].concat());
+    assert!(support::stderr(&done).contains("begin a new lake"), "{}", support::stderr(&done));
+    for (settings, told) in [
+        ("settings = { \"socket.nagel\" = \"true\" }", "socket.nagel"),
+        ("brokers = [\"kafka:295000\"]", "host:port"),
+    ] {
+        let brokers =
+            if settings.starts_with("brokers") { "" } else { "brokers = [\"127.0.0.1:1\"]\n" };
+        with(&format!("[kafka]\n{brokers}{settings}"));
+        for command in ["check", "run"] {
+            let done = bench.expect(78, &[command, "--config", "in/other.toml"]);
+            assert!(support::stderr(&done).contains(told), "{}", support::stderr(&done));
+        }
+    }
+}
+
 #[test]
 fn a_service_that_was_killed_tells_what_a_replay_tells_each_record_once() {
     let kills = support::kills(KILLS);

@@ -257,7 +257,7 @@ pub(crate) fn ledger(source: &Text, account: &Account, time: Timestamp) -> Ledge
     LedgerRow {
         time,
         source: Arc::clone(source),
-        partition: 0,
+        partition: account.partition,
         first_offset: account.first_offset,
         last_offset: account.last_offset,
         read: account.read,

@@ -134,6 +134,20 @@ pub enum LogError {
     Closed,
 }
 
+impl LogError {
+    /// Whether a service that is needed does not answer.
+    #[must_use]
+    pub const fn is_down(&self) -> bool {
+        matches!(self, Self::Brokers { .. })
+    }
+
+    /// Whether what is configured does not fit what is there.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Mismatch { .. } | Self::Topic { .. })
+    }
+}
+
 /// One partition of a log, read in order.
 pub trait PartitionReader: Send {
     /// The next batch; none at the end of a log that has one.

@@ -27,10 +27,14 @@ pub mod why;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use analytics::fold::FoldError;
 use analytics::lake::{LakeError, LakeRoot};
 use clap::{Parser, Subcommand};
+use schemas::log::LogError;
 
 use crate::config::{Config, ConfigError, DEFAULT_FILE, LakeConfig};
+use crate::replay::ReplayError;
+use crate::run::RunError;
 use crate::telemetry::{self, Color, LogFormat};
 
 /// What did that route change cost, and who did it?
@@ -198,12 +202,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// What an error means to whoever started us.
 fn code_of(error: &anyhow::Error) -> u8 {
-    use crate::replay::ReplayError;
-    use crate::run::RunError;
-    let lake = error.chain().find_map(|cause| cause.downcast_ref::<LakeError>());
+    let lake = lake_of(error);
+    let log = log_of(error);
     let is_config = error.is::<ConfigError>()
         || error.is::<crate::reference::FileError>()
-        || matches!(error.downcast_ref(), Some(ReplayError::Reference(_)))
         || matches!(
             error.downcast_ref(),
             Some(
@@ -215,10 +217,12 @@ fn code_of(error: &anyhow::Error) -> u8 {
                     | RunError::Http(_)
             )
         )
-        || lake.is_some_and(LakeError::is_configuration);
+        || matches!(prepared(error), Some(ReplayError::Reference(_)))
+        || lake.is_some_and(LakeError::is_configuration)
+        || log.is_some_and(LogError::is_configuration);
     if is_config {
         exit::CONFIG
-    } else if lake.is_some_and(LakeError::is_down) {
+    } else if lake.is_some_and(LakeError::is_down) || log.is_some_and(LogError::is_down) {
         exit::DOWN
     } else if matches!(error.downcast_ref(), Some(RunError::Panic { .. })) {
         exit::BUG
@@ -226,6 +230,40 @@ fn code_of(error: &anyhow::Error) -> u8 {
         exit::DAMAGED
     } else {
         exit::FAILED
+    }
+}
+
+/// What a replay, or what a run does before it begins, ended with.
+fn prepared(error: &anyhow::Error) -> Option<&ReplayError> {
+    match error.downcast_ref() {
+        Some(RunError::Prepare(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+/// What a fold ended with.
+fn folded(error: &anyhow::Error) -> Option<&FoldError> {
+    match (error.downcast_ref(), prepared(error)) {
+        (Some(RunError::Fold(error)), _) | (_, Some(ReplayError::Fold(error))) => Some(error),
+        _ => None,
+    }
+}
+
+/// What the lake said, however deep it lies: an error that shows another one hides what that is.
+fn lake_of(error: &anyhow::Error) -> Option<&LakeError> {
+    match (prepared(error), folded(error)) {
+        (Some(ReplayError::Lake(error)), _) | (_, Some(FoldError::Lake(error))) => Some(error),
+        _ => error.chain().find_map(|cause| cause.downcast_ref()),
+    }
+}
+
+/// What the log said, the same.
+fn log_of(error: &anyhow::Error) -> Option<&LogError> {
+    match (error.downcast_ref(), prepared(error), folded(error)) {
+        (Some(RunError::Log(error)), _, _)
+        | (_, Some(ReplayError::Log(error)), _)
+        | (_, _, Some(FoldError::Log(error))) => Some(error),
+        _ => error.chain().find_map(|cause| cause.downcast_ref()),
     }
 }
 

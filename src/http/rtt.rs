@@ -3,7 +3,8 @@
 //!
 //! Who speaks is asked before a byte of the body is read. Bodies are read and matched beside the
 //! intake, a bounded number at once; the intake appends them and answers after its fsync. Whoever is
-//! not answered in time is told to come again, and what had not been taken by then is not taken.
+//! not answered in time is told to come again if nothing was taken by then: then it never will be. What
+//! was taken is waited for once more as long, and who is still not answered is told that it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,12 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use ingest::samples::{Owners, SampleSet};
-use ingest::source::live::{Outbox, Word};
+use ingest::source::live::{Outbox, Word, delivery};
 use ingest::source::remote_write;
 use ingest::source::rtt_body::{self, BodyFormat, Encoding};
 use schemas::batch::Account;
-use tokio::sync::oneshot;
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::answer::{Problem, counts};
@@ -51,23 +53,38 @@ pub(super) async fn write(State(shared): State<Arc<Shared>>, request: Request) -
 
 async fn done(shared: &Arc<Shared>, request: Request, path: &'static str) -> Response {
     let patience = Duration::from_secs(shared.config.request_timeout_secs.into());
-    let taken = tokio::time::timeout(patience, take(shared, request, path)).await;
-    let late = || Problem::busy("not confirmed in time, send it again");
-    let response = match taken.unwrap_or_else(|_| Err(late())) {
-        Ok((account, refusals, is_tenant)) => counts(&account, &refusals, is_tenant),
+    let until = Instant::now() + patience;
+    let late = || Problem::busy("not read in time, send it again");
+    let read = tokio::time::timeout_at(until, read(shared, request, path)).await;
+    let response = match read.unwrap_or_else(|_| Err(late())) {
+        Ok(read) => {
+            let is_tenant = read.is_tenant;
+            let refusals = read.samples.refusals.clone();
+            match confirmed(read, until, patience).await {
+                Ok(account) => counts(&account, &refusals, is_tenant),
+                Err(problem) => problem.into_response(),
+            }
+        }
         Err(problem) => problem.into_response(),
     };
     shared.counts.request(path, response.status());
     response
 }
 
-type Taken = (Account, Vec<String>, bool);
+/// A body that was read.
+struct Read<'s> {
+    samples: SampleSet,
+    is_tenant: bool,
+    outbox: &'s Outbox,
+    /// Its place among the bodies that are read at once.
+    _place: SemaphorePermit<'s>,
+}
 
-async fn take(
-    shared: &Arc<Shared>,
+async fn read<'s>(
+    shared: &'s Arc<Shared>,
     request: Request,
     path: &'static str,
-) -> Result<Taken, Problem> {
+) -> Result<Read<'s>, Problem> {
     let (parts, body) = request.into_parts();
     let grant = admit(shared, &parts.headers, Scope::Rtt)?;
     let Some((outbox, owners)) = &shared.intake else {
@@ -85,7 +102,7 @@ async fn take(
     if told.is_some_and(|bytes| bytes > bytes_max) {
         return Err(Problem::too_large(bytes_max));
     }
-    let Ok(_body) = shared.bodies.try_acquire() else {
+    let Ok(place) = shared.bodies.try_acquire() else {
         return Err(Problem::busy("bodies_max are being read, come again"));
     };
     let body = whole(body, bytes_max, shared).await?;
@@ -93,9 +110,7 @@ async fn take(
     let is_tenant = grant.tenant.is_some();
     let owners = Arc::clone(&owners.borrow());
     let samples = matched(owners, body, (form, bytes_max), grant).await?;
-    let refusals = samples.refusals.clone();
-    let account = confirmed(outbox, samples).await?;
-    Ok((account, refusals, is_tenant))
+    Ok(Read { samples, is_tenant, outbox, _place: place })
 }
 
 /// Who speaks, if they may. A web page may not: whoever opens one on this machine has not asked for it.
@@ -161,13 +176,30 @@ async fn matched(
 }
 
 /// Hands the samples to the intake and waits until they are durable.
-async fn confirmed(outbox: &Outbox, samples: SampleSet) -> Result<Account, Problem> {
+async fn confirmed(read: Read<'_>, until: Instant, patience: Duration) -> Result<Account, Problem> {
+    let Read { samples, outbox, .. } = read;
     if samples.account.read == 0 {
         return Ok(samples.account);
     }
-    let (answer, confirmation) = oneshot::channel();
+    let (answer, mut claim) = delivery();
     let word = Word::Samples { samples: Box::new(samples), answer: Some(answer) };
-    let stops = |_| Problem::busy("the service stops");
-    outbox.tell(0, word).await.map_err(stops)?;
-    confirmation.await.map_err(|_| Problem::busy("not confirmed, send it again"))
+    let again = || Problem::busy("not taken in time, send it again");
+    let told = tokio::time::timeout_at(until, outbox.tell(0, word)).await;
+    told.map_err(|_| again())?.map_err(|_| Problem::busy("the service stops"))?;
+    let mut confirmed = tokio::time::timeout_at(until, claim.confirmed()).await;
+    if confirmed.is_err() {
+        if claim.give_up() {
+            return Err(again());
+        }
+        confirmed = tokio::time::timeout_at(until + patience, claim.confirmed()).await;
+    }
+    match confirmed {
+        Ok(Some(account)) => Ok(account),
+        Ok(None) if claim.give_up() => Err(Problem::busy("not confirmed, send it again")),
+        Ok(None) | Err(_) => Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "taken, and not durable yet: it will be unless the service is killed before, so that \
+             sending it again may count it twice",
+        )),
+    }
 }

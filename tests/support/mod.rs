@@ -20,6 +20,11 @@ pub fn kills(usual: u32) -> u32 {
     std::env::var("PEERSCOPE_KILLS").map_or(usual, |text| text.parse().unwrap())
 }
 
+/// What became of the records of each source.
+pub const LEDGER: &str = "select source, sum(\"read\") as n, sum(accepted) as accepted, \
+                          sum(unmatched) as unmatched, sum(quarantined) as quarantined, \
+                          sum(refused) as refused from ledger where \"read\" > 0 group by source order by source";
+
 /// A folder with the demo's inputs and their configuration.
 pub struct Bench {
     /// Removed at the end.

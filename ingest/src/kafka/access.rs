@@ -136,8 +136,10 @@ impl KafkaAccess {
                 .to_owned())
         } else if let Some(ours) = self.settings.keys().find(|key| OURS.contains(&key.as_str())) {
             Err(format!("settings: {ours} is not free; the other keys cover it"))
+        } else if let Some(broker) = self.brokers.iter().find(|broker| !is_address(broker)) {
+            Err(format!("brokers: {broker:?} is not host:port, with a port from 1 to 65535"))
         } else {
-            Ok(())
+            self.settings.iter().try_for_each(is_setting)
         }
     }
 
@@ -177,9 +179,46 @@ impl KafkaAccess {
     }
 }
 
+/// Whether a broker can be asked there: Kafka's own port goes without saying.
+fn is_address(broker: &str) -> bool {
+    let (host, port) = match broker.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port),
+        _ => (broker, "9092"),
+    };
+    !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Whether librdkafka knows a setting and takes its value.
+fn is_setting((key, value): (&String, &String)) -> Result<(), String> {
+    let mut client = ClientConfig::new();
+    let made = client.set(key, value).create_native_config();
+    made.map(drop).map_err(|error| match error {
+        KafkaError::ClientConfig(_, what, ..) => format!("settings: {what}"),
+        other => format!("settings: {key}: {other}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_is_told_before_anything_is_asked() {
+        let with =
+            |broker: &str| KafkaAccess { brokers: vec![broker.to_owned()], ..Default::default() };
+        for broker in ["kafka", "kafka:9092", "[::1]:9092", "::1"] {
+            assert_eq!(with(broker).check(), Ok(()), "{broker}");
+        }
+        for broker in ["kafka:295000", ":9092", "kafka:0", "kafka:port"] {
+            assert!(with(broker).check().unwrap_err().contains("host:port"), "{broker}");
+        }
+        for (key, value) in [("socket.nagel", "true"), ("socket.timeout.ms", "soon")] {
+            let mut access = with("kafka:9092");
+            access.settings.insert(key.to_owned(), value.to_owned());
+            let told = access.check().unwrap_err();
+            assert!(told.contains(key), "{told}");
+        }
+    }
 
     #[test]
     fn what_would_lose_messages_or_show_a_secret_is_refused() {

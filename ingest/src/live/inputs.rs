@@ -1,20 +1,22 @@
 //! Inputs: who speaks on which stream, how far each source is, and what became of what it said.
 //!
-//! [`among`]: how they come and go where others write the log too; [`feed`]: what streams say;
-//! [`reach`]: how far they are; [`stale`]: what a restart leaves behind.
+//! [`accounts`]: what is told of what became of it; [`among`]: how they come and go where others write
+//! the log too; [`feed`]: what streams say; [`reach`]: how far they are; [`stale`]: what a restart
+//! leaves behind.
 
+mod accounts;
 mod among;
 mod feed;
 mod reach;
 mod stale;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use schemas::batch::{Account, Control};
+use schemas::batch::Account;
 use schemas::log::{LogError, Position};
 use schemas::tables::Text;
 use schemas::time::Timestamp;
-use tokio::sync::oneshot;
 
 use super::gaps::{Gaps, Heard};
 use super::known::{self, Known};
@@ -22,10 +24,12 @@ use super::progress::{Passed, Reached, Stall};
 use super::settings::{BETWEEN, InputReport, InputSettings, Kept};
 use super::stream::{Session, Step, address_of, append};
 use super::{Collected, LiveIntake};
+use crate::kafka::topic_id::TopicId;
 use crate::samples::SampleSet;
 use crate::session::BmpSession;
+use crate::source::counter::Seldom;
 use crate::source::folder::FileIdentity;
-use crate::source::live::{Arrival, Message, Word};
+use crate::source::live::{Arrival, Message, Receipt, Word};
 
 /// Sessions of routers that went away, kept for their return, of one input at most.
 const AWAY_MAX: usize = 1_024;
@@ -34,6 +38,8 @@ const END: &str = "end";
 
 /// Problems of one input told in words.
 const PROBLEMS_MAX: usize = 20;
+/// How often what was refused is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// All inputs of a run.
 pub(super) struct Inputs(Vec<Input>);
@@ -64,11 +70,13 @@ pub(super) struct Input {
     passed: Passed,
     stall: Stall,
     /// Who waits until the samples that were taken are durable.
-    answers: Vec<(oneshot::Sender<Account>, Account)>,
+    answers: Vec<(Receipt, Account)>,
+    /// What became of what was read and is not told yet, where streams have no positions of their own.
     account: Account,
-    /// What was told of the account already.
+    /// What this process told of accounts already.
     total: Account,
     problems: Vec<String>,
+    told_refused: Seldom,
 }
 
 /// One stream.
@@ -80,7 +88,11 @@ struct Stream {
     key: Text,
     remote: String,
     identity: Option<FileIdentity>,
+    /// Which topic of its name it reads.
+    topic: Option<TopicId>,
     position: Position,
+    /// What became of what was read and is not told yet, if it has positions of its own.
+    account: Option<Account>,
     reached: Reached,
     /// Number under which its samples wait for progress: that of its input, or its own.
     id: u32,
@@ -92,11 +104,15 @@ impl Stream {
     fn step<'s>(
         &'s mut self,
         intake: &'s mut LiveIntake,
-        account: &'s mut Account,
+        shared: &'s mut Account,
         now: Timestamp,
     ) -> (&'s mut Session, Step<'s, Collected>) {
-        let Self { session, source, id, position, .. } = self;
+        let Self { session, source, id, position, account, .. } = self;
+        let account = account.as_mut().unwrap_or(shared);
         let next_offset = &mut position.next_offset;
+        if account.read == 0 {
+            account.first_offset = *next_offset;
+        }
         (session, Step { intake, account, source, input: *id, next_offset, now })
     }
 }
@@ -161,7 +177,7 @@ impl Inputs {
         let mut by_time: BTreeMap<Timestamp, Vec<u32>> = BTreeMap::new();
         by_time.entry(now).or_default();
         for input in &mut self.0 {
-            input.settings.counts.publish(&input.total, &input.account);
+            input.settings.counts.publish(&input.total, &input.untold());
             let has_streams = !input.streams.is_empty();
             if !input.is_ours || (input.by_stream && !has_streams) {
                 continue;
@@ -175,18 +191,8 @@ impl Inputs {
     /// What was taken is durable: whoever waited for that is told.
     pub(super) fn answer(&mut self) {
         for (answer, account) in self.0.iter_mut().flat_map(|input| input.answers.drain(..)) {
-            // Who does not wait any more will send it again.
-            let _ = answer.send(account);
+            answer.confirm(account);
         }
-    }
-
-    /// Appends what became of what was read since the last time.
-    pub(super) fn accounts(
-        &mut self,
-        now: Timestamp,
-        intake: &mut LiveIntake,
-    ) -> Result<(), LogError> {
-        self.0.iter_mut().try_for_each(|input| input.tell_account(now, intake))
     }
 
     /// The service stops: what is open is closed.
@@ -245,6 +251,7 @@ impl Input {
             account: Account::default(),
             total: Account::default(),
             problems: Vec::new(),
+            told_refused: Seldom::new(TELL_EVERY),
         }
     }
 
@@ -264,9 +271,10 @@ impl Input {
         self.heard = now;
         match word {
             Word::Opened { remote } => self.open(number, remote, now, intake, moved).map(|()| 64),
-            Word::Begins { offset } => {
+            Word::Begins { offset, topic } => {
                 if let Some(stream) = self.streams.get_mut(&number) {
-                    stream.position.next_offset = offset;
+                    stream.position.next_offset = offset.unwrap_or(stream.position.next_offset);
+                    stream.topic = topic;
                     self.settle(number, false, moved);
                 }
                 Ok(64)
@@ -302,29 +310,24 @@ impl Input {
         let settings = &self.settings;
         let has_positions = settings.format.has_positions();
         let key = if has_positions { self.key(&remote) } else { self.key("") };
-        let source: Text = if has_positions {
-            // A file goes by its name, whatever folder it lies in, as in a replay.
-            remote.rsplit('/').next().unwrap_or(&remote).into()
-        } else {
-            Text::clone(&settings.name)
-        };
+        let source: Text =
+            if has_positions { accounts::source_of(&remote) } else { Text::clone(&settings.name) };
         let mut position = self.positions.get(&key).cloned().unwrap_or_default();
-        let mut kept = postcard::from_bytes::<Kept>(&position.session).ok();
+        let mut kept = Kept::of(&position);
         let file = settings.book.as_ref().and_then(|book| book.take(number));
         if let Some((_, resume)) = &file
             && *resume != position.bytes
         {
             // Another file of that name: it begins anew.
             position = Position { bytes: *resume, ..Position::default() };
-            kept = None;
+            kept = Kept::default();
         }
         let collector = settings.collector_of.as_ref().and_then(|named| named(&remote));
         let collector = collector.unwrap_or_else(|| Text::clone(&settings.collector));
-        let state = kept.map_or_else(Vec::new, |kept| kept.state);
         let who = address_of(&remote);
         let session = match self.away.remove(&who) {
             Some(session) => Session::Bmp(session),
-            None => Session::open(&settings.format, &collector, &remote, &state),
+            None => Session::open(&settings.format, &collector, &remote, &kept.state),
         };
         let heard = Heard { source: &settings.name, collector: Some(&collector), now };
         self.gaps.end(&who, &heard, intake)?;
@@ -337,8 +340,19 @@ impl Input {
         let identity = file.map(|(identity, _)| identity);
         let id = if self.by_stream { among::number_of(&key) } else { self.known.id };
         let (reached, passed) = (Reached::Nothing, Passed::default());
-        let stream =
-            Stream { session, source, key, remote, identity, position, reached, id, passed };
+        let stream = Stream {
+            session,
+            source,
+            key,
+            remote,
+            identity,
+            topic: kept.topic,
+            position,
+            account: has_positions.then(Account::default),
+            reached,
+            id,
+            passed,
+        };
         self.streams.insert(number, stream);
         Ok(())
     }
@@ -354,18 +368,18 @@ impl Input {
     fn samples(
         &mut self,
         samples: SampleSet,
-        answer: Option<oneshot::Sender<Account>>,
+        answer: Option<Receipt>,
         now: Timestamp,
         intake: &mut LiveIntake,
         moved: &mut Vec<(Text, Position)>,
     ) -> Result<usize, LogError> {
-        if answer.as_ref().is_some_and(oneshot::Sender::is_closed) {
+        if answer.as_ref().is_some_and(|answer| !answer.take()) {
             return Ok(64);
         }
         self.know(moved);
         let bytes = samples.rows.len() * 16 + 64;
         let account = append(samples, self.known.id, now, intake)?;
-        self.account.take(&account);
+        self.count(&account, moved);
         self.answers.extend(answer.map(|answer| (answer, account)));
         Ok(bytes)
     }
@@ -381,12 +395,14 @@ impl Input {
             // Samples are appended when the file is whole: until then it was not read.
             passed = passed.max(file.latest);
         }
-        // What was read to its end needs no more than to be known.
-        let state = if is_done { Vec::new() } else { stream.session.state() };
-        let kept = Kept { identity: stream.identity.clone(), state };
-        if kept.identity.is_some() || !kept.state.is_empty() {
-            position.session = postcard::to_stdvec(&kept).unwrap_or_default();
-        }
+        let kept = Kept {
+            identity: stream.identity.clone(),
+            topic: stream.topic,
+            // What was read to its end needs no more than to be known.
+            state: if is_done { Vec::new() } else { stream.session.state() },
+            account: stream.account.as_ref().unwrap_or(&self.account).clone(),
+        };
+        position.session = kept.bytes();
         self.positions.insert(Text::clone(&stream.key), position.clone());
         known::note(moved, Text::clone(&stream.key), position);
         if passed != self.known.passed {
@@ -410,6 +426,7 @@ impl Input {
             let (session, mut step) = stream.step(intake, &mut self.account, now);
             session.close(reason, &mut step)?;
         }
+        self.tell_account_of(number, now, intake)?;
         self.settle(number, is_whole, moved);
         let Some(mut stream) = self.streams.remove(&number) else { return Ok(()) };
         if let Session::File(file) = &mut stream.session
@@ -432,23 +449,6 @@ impl Input {
             self.away.insert(who, session);
         }
         Ok(())
-    }
-
-    fn tell_account(&mut self, now: Timestamp, intake: &mut LiveIntake) -> Result<(), LogError> {
-        if self.account.read == 0 {
-            return Ok(());
-        }
-        let mut account = std::mem::take(&mut self.account);
-        let total = &mut self.total;
-        total.take(&account);
-        account.first_offset = total.read - account.read;
-        account.last_offset = total.read.saturating_sub(1);
-        account.reasons.sort();
-        let name = &self.settings.name;
-        intake.batcher.append(0, now, |place| {
-            let source = place.source(name);
-            place.control(Control::Ledger { source, account: account.clone(), event_time: now })
-        })
     }
 }
 

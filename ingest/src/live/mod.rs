@@ -40,7 +40,7 @@ use crate::source::live::Arrival;
 use inputs::{Input, Inputs};
 pub use orders::{Keys, LiveLog, Order, Orders};
 pub use progress::InputCounts;
-pub use settings::{CollectorOf, InputReport, InputSettings, positions_of};
+pub use settings::{CollectorOf, InputReport, InputSettings, StreamPlace, positions_of};
 pub use stream::{FileOptions, Format};
 pub(crate) use versions::hash;
 use versions::versioned;
@@ -183,6 +183,7 @@ impl<C: Fn() -> Timestamp, W: LiveLog> Live<C, W> {
         }
         if recovered.log_time.is_some() || !is_alone {
             live.inputs.stale(now, &mut live.intake)?;
+            live.inputs.left_accounts(now, &mut live.intake, &mut live.moved)?;
         }
         live.append()?;
         Ok(live)
@@ -305,7 +306,7 @@ impl<C: Fn() -> Timestamp, W: LiveLog> Live<C, W> {
         if snapshot {
             self.kept = self.now;
         }
-        self.inputs.accounts(self.now, &mut self.intake)?;
+        self.inputs.accounts(self.now, &mut self.intake, &mut self.moved)?;
         if self.orders.is_none() {
             self.intake.batcher.broadcast(self.now, |_| Control::Commit { snapshot })?;
         }

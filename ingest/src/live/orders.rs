@@ -83,7 +83,13 @@ impl<C: Fn() -> Timestamp, W: LiveLog> Live<C, W> {
         match order {
             Order::Given { inputs, positions, done } => {
                 self.writer.know(&positions);
-                self.inputs.give(&inputs, positions, self.now, &mut self.intake)?;
+                self.inputs.give(
+                    &inputs,
+                    positions,
+                    self.now,
+                    &mut self.intake,
+                    &mut self.moved,
+                )?;
                 self.append()?;
                 // Whoever gave the order may be gone by now.
                 let _ = done.send(());

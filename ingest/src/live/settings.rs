@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::InputCounts;
 use super::stream::Format;
+use crate::kafka::topic_id::TopicId;
 use crate::source::folder::{FileBook, FileIdentity, FilePosition};
 
 /// What stands between an input's name and a stream's in a key of the positions.
@@ -47,11 +48,41 @@ pub struct InputReport {
     pub problems: Vec<String>,
 }
 
-/// What is kept of a file beside its position.
-#[derive(Serialize, Deserialize)]
+/// What is kept of a stream beside its position.
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Kept {
+    /// Which file it is.
     pub(super) identity: Option<FileIdentity>,
+    /// Which topic of its name it is.
+    pub(super) topic: Option<TopicId>,
+    /// What the next bytes need.
     pub(super) state: Vec<u8>,
+    /// What became of what was read and is not told in `ledger` yet.
+    pub(super) account: Account,
+}
+
+impl Kept {
+    /// What a position keeps; nothing of one that keeps none.
+    pub(super) fn of(position: &Position) -> Self {
+        postcard::from_bytes(&position.session).unwrap_or_default()
+    }
+
+    /// As a position keeps it.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let Self { identity, topic, state, account } = self;
+        let is_empty =
+            identity.is_none() && topic.is_none() && state.is_empty() && account.read == 0;
+        if is_empty { Vec::new() } else { postcard::to_stdvec(self).unwrap_or_default() }
+    }
+}
+
+/// Where a stream is, by its own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamPlace {
+    /// The message that comes next.
+    pub next_offset: u64,
+    /// Which topic of its name it is, if that was told.
+    pub topic: Option<TopicId>,
 }
 
 /// The positions of one input's streams, by the stream's name: what its source needs to go on.
@@ -59,16 +90,17 @@ pub(super) struct Kept {
 pub fn positions_of(
     positions: &BTreeMap<Text, Position>,
     input: &str,
-) -> (BTreeMap<String, u64>, Vec<FilePosition>) {
-    let (mut offsets, mut files) = (BTreeMap::new(), Vec::new());
+) -> (BTreeMap<String, StreamPlace>, Vec<FilePosition>) {
+    let (mut places, mut files) = (BTreeMap::new(), Vec::new());
     for (key, position) in positions {
         let Some((name, stream)) = key.split_once(BETWEEN) else { continue };
         if name != input {
             continue;
         }
-        offsets.insert(stream.to_owned(), position.next_offset);
-        let kept = postcard::from_bytes::<Kept>(&position.session).ok();
-        if let Some(identity) = kept.and_then(|kept| kept.identity) {
+        let Kept { identity, topic, .. } = Kept::of(position);
+        let place = StreamPlace { next_offset: position.next_offset, topic };
+        places.insert(stream.to_owned(), place);
+        if let Some(identity) = identity {
             files.push(FilePosition {
                 identity,
                 plain_bytes: position.bytes,
@@ -76,5 +108,5 @@ pub fn positions_of(
             });
         }
     }
-    (offsets, files)
+    (places, files)
 }

@@ -8,7 +8,6 @@ use schemas::batch::{Content, PeerState};
 use schemas::bgp::{AsPath, Asn, Origin, PathAttributes};
 use schemas::log::{Log as _, PartitionReader as _};
 use schemas::reference::{ReferenceKind, ReferenceVersion};
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::encode::bgp::{Update, update};
@@ -16,7 +15,7 @@ use crate::encode::bmp::{self, Peer};
 use crate::log::embedded::{EmbeddedOptions, open};
 use crate::samples::{Owners, SampleSet};
 use crate::session::BmpOptions;
-use crate::source::live::{Message, Outbox, Word};
+use crate::source::live::{Message, Outbox, Word, delivery};
 use crate::source::rtt_body;
 
 fn registry(prefix: &str) -> Arc<Registry> {
@@ -249,12 +248,16 @@ fn matched(body: &str) -> Box<SampleSet> {
 fn samples_are_answered_when_they_are_durable() {
     let folder = tempfile::tempdir().unwrap();
     let body = [sample("192.0.2.7", 95), sample("192.0.2.8", 161), sample("198.51.100.1", 95)];
-    let (answer, mut answered) = oneshot::channel();
-    let (given_up, _) = oneshot::channel();
+    let (answer, mut claim) = delivery();
+    let (given_up, gone) = delivery();
+    assert!(gone.give_up() && !given_up.take(), "whoever gives up first decides");
+    drop(gone);
     let samples = |answer| Word::Samples { samples: matched(&body.join("\n")), answer };
     let words = vec![(0, samples(Some(answer))), (0, samples(Some(given_up)))];
     hear_as(Format::Samples, folder.path(), "192.0.2.0/24", 100, words);
-    let account = answered.try_recv().unwrap();
+    assert!(!claim.give_up(), "it was taken");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let account = runtime.block_on(claim.confirmed()).unwrap();
     assert_eq!((account.read, account.accepted, account.unmatched), (3, 1, 1));
     assert_eq!(account.quarantined, 1, "more than a minute ahead of log time");
     assert_eq!(account.reasons, [("clock_ahead".to_owned(), 1)]);
@@ -298,8 +301,8 @@ fn a_topic_of_samples_goes_on_where_the_log_ends() {
     };
     hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 100, session(0));
     let (_, writer, recovered) = open(options(folder.path())).unwrap();
-    let (offsets, _) = positions_of(&recovered.positions, "routers");
-    assert_eq!(offsets["peerscope.rtt.v1-0"], 2);
+    let (places, _) = positions_of(&recovered.positions, "routers");
+    assert_eq!(places["peerscope.rtt.v1-0"].next_offset, 2);
     drop(writer);
     hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 200, session(2));
     let told = told(folder.path());
@@ -384,8 +387,8 @@ fn messages_that_come_together_are_read_as_if_they_came_alone() {
         }
         hear_as(Format::RttMessages, folder.path(), "192.0.2.0/24", 100, words);
         let (_, _, recovered) = open(options(folder.path())).unwrap();
-        let (offsets, _) = positions_of(&recovered.positions, "routers");
-        (told(folder.path()), offsets["rtt-0"])
+        let (places, _) = positions_of(&recovered.positions, "routers");
+        (told(folder.path()), places["rtt-0"].next_offset)
     };
     let (together, next) = told_of(true);
     assert_eq!((&together, next), (&told_of(false).0, 17));

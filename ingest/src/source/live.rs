@@ -5,10 +5,14 @@
 //! that the intake keeps for each stream. A full channel is the only backpressure: the source stops
 //! reading, and TCP holds the router.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use schemas::batch::Account;
 use schemas::time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::kafka::topic_id::TopicId;
 use crate::samples::SampleSet;
 
 /// Bytes of one arrival at most.
@@ -36,10 +40,12 @@ pub enum Word {
         /// The other end.
         remote: String,
     },
-    /// What comes next of it, where that was not known before: it is noted though nothing came yet.
+    /// Where it goes on, of a partition of a topic: it is noted though nothing came yet.
     Begins {
-        /// The position of the next message.
-        offset: u64,
+        /// The position of the next message, if it is known.
+        offset: Option<u64>,
+        /// Which topic of that name it is, if the brokers tell.
+        topic: Option<TopicId>,
     },
     /// Bytes, cut anywhere, of a stream without positions of its own.
     Bytes(Vec<u8>),
@@ -60,8 +66,8 @@ pub enum Word {
         samples: Box<SampleSet>,
         /// Who waits until they are durable, and is told what became of them. Nobody is told of
         /// samples that did not become part of the log; and if nobody waits any more when they are
-        /// taken, they are not.
-        answer: Option<oneshot::Sender<Account>>,
+        /// to be taken, they are not.
+        answer: Option<Receipt>,
     },
     /// All that there was until now has been told.
     CaughtUp,
@@ -83,6 +89,73 @@ pub struct Message {
     pub broker_time: Option<Timestamp>,
     /// What it says.
     pub payload: Vec<u8>,
+}
+
+/// Two ends of one delivery: the intake's, and that of whoever waits until it is durable.
+#[must_use]
+pub fn delivery() -> (Receipt, Claim) {
+    let (sender, receiver) = oneshot::channel();
+    let fate = Arc::new(AtomicU8::new(OPEN));
+    (Receipt { sender, fate: Arc::clone(&fate) }, Claim { receiver, fate })
+}
+
+/// Neither was taken nor was given up.
+const OPEN: u8 = 0;
+/// It is becoming part of the log.
+const TAKEN: u8 = 1;
+/// It never will.
+const GIVEN_UP: u8 = 2;
+
+/// The intake's end of a delivery.
+#[derive(Debug)]
+pub struct Receipt {
+    sender: oneshot::Sender<Account>,
+    fate: Arc<AtomicU8>,
+}
+
+impl Receipt {
+    /// Whether it may be taken; from here on it cannot be given up.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        decide(&self.fate, TAKEN)
+    }
+
+    /// It is durable.
+    pub fn confirm(self, account: Account) {
+        // Who does not wait any more was told that it was taken.
+        let _ = self.sender.send(account);
+    }
+}
+
+/// The end of whoever waits for a delivery; one that is dropped is given up.
+#[derive(Debug)]
+pub struct Claim {
+    receiver: oneshot::Receiver<Account>,
+    fate: Arc<AtomicU8>,
+}
+
+impl Claim {
+    /// What became of it, once that is durable; none if nobody will say so any more.
+    pub async fn confirmed(&mut self) -> Option<Account> {
+        (&mut self.receiver).await.ok()
+    }
+
+    /// Gives it up; whether it was not taken yet, and never will be.
+    pub fn give_up(&self) -> bool {
+        decide(&self.fate, GIVEN_UP)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// Decides what becomes of a delivery, once; whether it is this.
+fn decide(fate: &AtomicU8, wanted: u8) -> bool {
+    let decided = fate.compare_exchange(OPEN, wanted, Ordering::AcqRel, Ordering::Acquire);
+    decided.is_ok() || decided == Err(wanted)
 }
 
 /// The way from a live source to the intake.

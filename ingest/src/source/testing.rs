@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::live::{ARRIVALS_WAITING_MAX, Arrival, Outbox, Stop, Word};
+use crate::kafka::topic_id::TopicId;
 use crate::samples::SampleSet;
 
 /// Longer than any source under test may need.
@@ -27,6 +28,7 @@ pub(super) struct Ear {
 pub(super) struct Heard {
     pub(super) remote: String,
     pub(super) begins: Option<u64>,
+    pub(super) topic: Option<TopicId>,
     pub(super) bytes: Vec<u8>,
     pub(super) messages: Vec<(u64, Vec<u8>)>,
     pub(super) samples: Vec<SampleSet>,
@@ -96,7 +98,10 @@ impl Ear {
         assert!(needs_none || !is_new, "{:?}", arrival.word);
         match arrival.word {
             Word::Opened { remote } => heard.remote = remote,
-            Word::Begins { offset } => heard.begins = Some(offset),
+            Word::Begins { offset, topic } => {
+                heard.begins = offset;
+                heard.topic = topic;
+            }
             Word::Bytes(bytes) => heard.bytes.extend(bytes),
             Word::Message { offset, payload, .. } => heard.messages.push((offset, payload)),
             Word::Messages(messages) => {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Counts of one range of an input, as `ledger` writes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
+    /// Partition of the source, 0 where it has none.
+    pub partition: u32,
     /// First record.
     pub first_offset: u64,
     /// Last record.

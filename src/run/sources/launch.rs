@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ingest::live::positions_of;
+use ingest::live::{StreamPlace, positions_of};
 use ingest::samples::OwnersNow;
 use ingest::source::bmp_listener::BmpSource;
 use ingest::source::folder::FolderSource;
-use ingest::source::kafka::{KafkaSource, KafkaTopics, Parted};
+use ingest::source::kafka::{KafkaSource, KafkaTopics, Parted, Place, Positions};
 use ingest::source::live::{Outbox, Stop};
 use ingest::source::prometheus::PrometheusSource;
 use ingest::source::ris_live::{RisLive, RisLiveSource};
@@ -114,12 +114,12 @@ impl Start<'_> {
         first_stream: u64,
         failed: impl FnOnce(SourceError) -> RunError,
     ) -> Result<(), RunError> {
-        let (offsets, _) = positions_of(self.positions, &self.declared.input);
+        let (places, _) = positions_of(self.positions, &self.declared.input);
         let counts = match &self.declared.feed {
             FeedCounts::Kafka(counts) => Arc::clone(counts),
             _ => Arc::default(),
         };
-        let source = KafkaSource::new(topics, by_partition(&offsets), first_stream, counts)
+        let source = KafkaSource::new(topics, by_partition(&places), first_stream, counts)
             .map_err(|error| failed(error.into()))?;
         let source = match self.parted.take() {
             Some(parted) => source.parted(parted),
@@ -154,14 +154,13 @@ fn spawn(
     tasks.spawn_on(run, runtime);
 }
 
-/// Offsets by topic and partition, out of the names `topic-partition`.
-pub(in crate::run) fn by_partition(
-    offsets: &BTreeMap<String, u64>,
-) -> BTreeMap<(String, i32), i64> {
-    let one = |(name, offset): (&String, &u64)| {
+/// Places by topic and partition, out of the names `topic-partition`.
+pub(in crate::run) fn by_partition(places: &BTreeMap<String, StreamPlace>) -> Positions {
+    let one = |(name, place): (&String, &StreamPlace)| {
         let (topic, partition) = name.rsplit_once('-')?;
         let key = (topic.to_owned(), partition.parse().ok()?);
-        Some((key, i64::try_from(*offset).ok()?))
+        let next = i64::try_from(place.next_offset).ok()?;
+        Some((key, Place { next, topic: place.topic }))
     };
-    offsets.iter().filter_map(one).collect()
+    places.iter().filter_map(one).collect()
 }

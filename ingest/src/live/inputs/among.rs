@@ -1,6 +1,6 @@
 //! Inputs of one process among others: they are given and taken, and have numbers made of names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::log::{LogError, Position};
 use schemas::tables::Text;
@@ -33,6 +33,7 @@ impl Inputs {
         positions: BTreeMap<Text, Position>,
         now: Timestamp,
         intake: &mut LiveIntake,
+        moved: &mut Vec<(Text, Position)>,
     ) -> Result<(), LogError> {
         let known = known::inputs(&positions);
         let (prefixes, followed) = known::followed(&positions);
@@ -44,6 +45,7 @@ impl Inputs {
                 input.known.passed = known.get(name).and_then(|known| known.passed);
             }
         }
+        let given: BTreeSet<Text> = positions.keys().cloned().collect();
         for (key, position) in positions {
             let owner = self.0.iter_mut().find(|input| input.owns(&key));
             if let Some(input) = owner {
@@ -54,7 +56,8 @@ impl Inputs {
             input.is_ours = true;
             input.stale(now, intake)?;
         }
-        Ok(())
+        let given = |key: &Text| given.contains(key);
+        self.0.iter_mut().try_for_each(|input| input.tell_left_accounts(&given, now, intake, moved))
     }
 
     /// Notes where these streams are, and what became of what they said; they are another's soon.
@@ -68,11 +71,11 @@ impl Inputs {
         for input in &mut self.0 {
             let going = |(number, stream): (&u64, &Stream)| keys(&stream.key).then_some(*number);
             let going: Vec<u64> = input.streams.iter().filter_map(going).collect();
+            input.tell_accounts(now, intake, moved)?;
             for number in going {
                 input.settle(number, false, moved);
                 input.streams.remove(&number);
             }
-            input.tell_account(now, intake)?;
         }
         Ok(())
     }

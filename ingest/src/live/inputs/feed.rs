@@ -26,7 +26,7 @@ impl Input {
         let (session, mut step) = stream.step(intake, &mut self.account, now);
         let fed = session.feed(bytes, &mut step)?;
         stream.position.bytes += bytes.len() as u64;
-        self.tell_refused(number, fed);
+        self.tell_refused(number, None, fed);
         self.settle(number, false, moved);
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Input {
                     session.message(first.offset, &first.payload, &mut step)?
                 }
             };
-            self.tell_refused(number, fed);
+            self.tell_refused(number, Some(first.offset), fed);
         }
         self.settle(number, false, moved);
         if let Some(last) = messages.last() {
@@ -81,10 +81,14 @@ impl Input {
         }
     }
 
-    fn tell_refused(&mut self, number: u64, fed: Result<(), Fatal>) {
+    /// Says what was refused, and where it still lies in its topic; `ledger` counts all of it.
+    fn tell_refused(&mut self, number: u64, offset: Option<u64>, fed: Result<(), Fatal>) {
         let (Err(words), Some(stream)) = (fed, self.streams.get(&number)) else { return };
         let remote = &stream.remote;
-        tracing::warn!(input = %self.settings.name, %remote, error = %words, "refused");
+        if let Some(kept_back) = self.told_refused.now() {
+            let input = &self.settings.name;
+            tracing::warn!(%input, %remote, offset, error = %words, kept_back, "refused");
+        }
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(format!("{remote}: {words}"));
         }

@@ -137,6 +137,7 @@ impl Records {
                 let (topic, partition) = (&self.topic, self.partition);
                 tracing::error!(%topic, partition, offset, %error, "message quarantined, going on");
                 let mut account = Account {
+                    partition,
                     first_offset: offset,
                     last_offset: offset,
                     read: 1,

@@ -145,6 +145,10 @@ pub fn ensure(config: &KafkaLogConfig) -> Result<Topics, LogError> {
     for topic in &wanted {
         let partitions = partitions(config, &asker, topic.topic)?;
         check(config, &admin, topic, partitions)?;
+        if partitions != topic.partitions {
+            let (topic, configured) = (topic.topic, topic.partitions);
+            tracing::warn!(topic, partitions, configured, "the number of the topic counts");
+        }
         counts.insert(topic.topic, partitions);
     }
     let count = |topic: &str| counts.get(topic).copied().unwrap_or_default();

@@ -2,7 +2,8 @@
 //!
 //! One thread polls one client; nothing else touches it, so no wake-up can be missed. Positions come
 //! from the caller, who keeps them with the rows: every partition is assigned by hand at an offset,
-//! nothing is committed. A topic that vanishes ends its streams with a gap, and the others go on;
+//! nothing is committed. A topic that vanishes, or was made anew while nobody looked, ends its streams
+//! with a gap, and the others go on;
 //! brokers that are down are told and tried again, and no stream ends for that: nothing is lost.
 //!
 //! Where several processes part the partitions among them, [`parted`] says which ones are ours; those
@@ -14,6 +15,7 @@ mod client;
 pub mod config;
 mod parted;
 mod positions;
+mod remade;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ use super::live::{CHUNK_BYTES_MAX, Message as Told, Outbox, Stop, Stopped, Word}
 use super::pattern;
 use crate::kafka::access::AccessError;
 pub use crate::kafka::access::SecurityProtocol;
+use crate::kafka::topic_id::TopicId;
 use client::Ears;
 pub use config::{KafkaFormat, KafkaStart, KafkaTopics, RouteViewsTopic};
 pub use parted::{Owned, Parted, ShareOf};
@@ -78,7 +81,7 @@ pub struct KafkaCounts {
     pub refused_partitions: Counter,
     /// Messages that wait at the brokers, by the client's last report.
     pub lag: Counter,
-    /// Topics that vanished.
+    /// Topics that vanished, or were made anew.
     pub vanished: Counter,
     /// Partitions whose position the broker does not have any more, or does not have yet.
     pub out_of_range: Counter,
@@ -92,8 +95,17 @@ pub struct KafkaCounts {
     pub errors: Counter,
 }
 
-/// Where each partition is to go on: topic and partition to the next offset.
-pub type Positions = BTreeMap<(String, i32), i64>;
+/// Where each partition is to go on, by topic and partition.
+pub type Positions = BTreeMap<(String, i32), Place>;
+
+/// Where a partition is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The next offset.
+    pub next: i64,
+    /// Which topic of that name was read, if the brokers told: offsets of another one say nothing.
+    pub topic: Option<TopicId>,
+}
 
 /// The topics that a look found, with their partitions.
 type Found<'m> = BTreeMap<&'m str, Vec<i32>>;
@@ -168,6 +180,10 @@ pub struct KafkaSource {
     next_stream: u64,
     /// What the first look found: `start` is about that; what comes later is read from its beginning.
     found_first: Option<BTreeSet<(String, i32)>>,
+    /// Ids of the topics that are read.
+    ids: BTreeMap<String, TopicId>,
+    /// Topics that vanished and did not come back yet.
+    gone: BTreeSet<String>,
     told_look: Seldom,
     /// Which partitions are ours; all of them, if nobody says so.
     parted: Option<Parted>,
@@ -196,6 +212,8 @@ impl KafkaSource {
             partitions: HashMap::new(),
             next_stream: first_stream,
             found_first: None,
+            ids: BTreeMap::new(),
+            gone: BTreeSet::new(),
             told_look: Seldom::new(TELL_EVERY),
             parted: None,
         })
@@ -294,6 +312,7 @@ impl KafkaSource {
             }
         }
         let is_missing = self.close_vanished(&found, outbox)?;
+        self.close_remade(&found, outbox)?;
         self.found_first.get_or_insert_with(|| {
             let pairs = found.iter().flat_map(|(topic, partitions)| {
                 partitions.iter().map(|partition| ((*topic).to_owned(), *partition))
@@ -322,15 +341,8 @@ impl KafkaSource {
         for topic in gone {
             self.counts.vanished.one();
             tracing::error!(topic, "topic vanished, the others go on");
-            let Some(partitions) = self.partitions.remove(&topic) else { continue };
-            let mut list = TopicPartitionList::new();
-            for (partition, stream) in partitions.streams {
-                list.add_partition(&topic, partition);
-                self.positions.remove(&(topic.clone(), partition));
-                let reason = "the topic vanished".to_owned();
-                outbox.tell_blocking(stream.number, Word::Closed { reason, is_gap: true })?;
-            }
-            self.unassign(&list);
+            self.lose(&topic, "the topic vanished", outbox)?;
+            self.gone.insert(topic);
         }
         self.count_partitions();
         Ok(is_missing)
@@ -355,7 +367,7 @@ impl KafkaSource {
             }
             let key = ((*topic).to_owned(), partition);
             let position = match (self.positions.get(&key), self.config.start) {
-                (Some(position), _) => Some(*position),
+                (Some(place), _) => Some(place.next),
                 (None, KafkaStart::Latest)
                     if self.found_first.as_ref().is_none_or(|first| first.contains(&key)) =>
                 {
@@ -366,14 +378,8 @@ impl KafkaSource {
                 }
                 (None, _) => None,
             };
-            let is_new = !self.positions.contains_key(&key);
             self.open(topic, partition, position, outbox)?;
-            if let Some((position, stream)) =
-                position.filter(|_| is_new).zip(self.stream(topic, partition))
-            {
-                let offset = u64::try_from(position).unwrap_or_default();
-                outbox.tell_blocking(stream.number, Word::Begins { offset })?;
-            }
+            self.begin(topic, partition, outbox)?;
             let offset = position.map_or(Offset::Beginning, Offset::Offset);
             // The only failure is an offset that no partition can have.
             let _ = list.add_partition_offset(topic, partition, offset);
@@ -400,6 +406,14 @@ impl KafkaSource {
         partitions.streams.insert(partition, stream);
         tracing::debug!(topic, partition, stream = number, ?next, "partition opened");
         outbox.tell_blocking(number, Word::Opened { remote: format!("{topic}-{partition}") })
+    }
+
+    /// Says where a stream goes on, so that it is known though nothing comes.
+    fn begin(&self, topic: &str, partition: i32, outbox: &Outbox) -> Result<(), Stopped> {
+        let Some(stream) = self.stream(topic, partition) else { return Ok(()) };
+        let offset = stream.next.and_then(|next| u64::try_from(next).ok());
+        let topic = self.ids.get(topic).copied();
+        outbox.tell_blocking(stream.number, Word::Begins { offset, topic })
     }
 
     fn assign(&self, list: &TopicPartitionList) {

@@ -68,6 +68,7 @@ impl KafkaSource {
             list.add_partition(&topic, partition);
             self.unassign(&list);
             self.open(&topic, partition, Some(low), outbox)?;
+            self.begin(&topic, partition, outbox)?;
             let mut list = TopicPartitionList::new();
             let _ = list.add_partition_offset(&topic, partition, Offset::Offset(low));
             self.assign(&list);

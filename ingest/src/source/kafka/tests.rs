@@ -79,6 +79,7 @@ fn topics_of_a_real_kafka_are_read_whole_whatever_happens() {
 
     finds_loses_and_goes_on(&broker);
     tells_messages_that_are_gone(&broker);
+    reads_what_was_made_anew(&broker);
     outlives_its_broker(&broker);
     cuts_what_is_too_long(&broker);
     speaks_sasl_and_tls(&broker);
@@ -128,7 +129,8 @@ fn tells_messages_that_are_gone(broker: &Broker) {
     broker.script(&[&["tool", "DeleteRecordsCommand"], to.as_slice()].concat());
 
     // Partition 0 goes on where it was, exactly; partition 1 was behind what the broker kept.
-    let positions = [((LINX.to_owned(), 0), 1008), ((LINX.to_owned(), 1), 100)].into();
+    let at = |next| Place { next, topic: None };
+    let positions = [((LINX.to_owned(), 0), at(1008)), ((LINX.to_owned(), 1), at(100))].into();
     let mut reader = Reader::start(config(broker), positions);
     reader.until("both go on", |heard| {
         count(heard, &format!("{LINX}-0")) == 2 && count(heard, &linx1) == 300
@@ -141,6 +143,41 @@ fn tells_messages_that_are_gone(broker: &Broker) {
     assert_eq!((lost.remote.as_str(), lost.closed.clone()), (linx1.as_str(), Some((told, true))));
     assert_eq!(reader.counts.out_of_range.get(), 1);
     reader.stop();
+}
+
+/// A topic that was deleted and made anew while nobody looked has as many messages as the old one.
+fn reads_what_was_made_anew(broker: &Broker) {
+    let topic = "routeviews.sfmix.6939.bmp_raw";
+    let remote = format!("{topic}-0");
+    for start in [KafkaStart::Earliest, KafkaStart::Latest] {
+        let config = KafkaTopics { start, topics: vec![topic.to_owned()], ..config(broker) };
+        broker.create(topic, 1);
+        broker.produce(topic, 0, 0..10);
+        let mut reader = Reader::start(config.clone(), Positions::new());
+        reader.until("it is known", |heard| of(heard, &remote).is_some_and(|h| h.topic.is_some()));
+        let old = of(&reader.stop(), &remote).unwrap().topic;
+        broker.delete(topic);
+        broker.create(topic, 1);
+        broker.produce(topic, 0, 100..120);
+        let place = Place { next: 10, topic: old };
+        let positions = Positions::from([((topic.to_owned(), 0), place)]);
+        let mut reader = Reader::start(config.clone(), positions);
+        reader.until("all of the new one", |heard| count(heard, &remote) == 20);
+        let heard = reader.stop();
+        let lost: Vec<&Heard> = heard.values().filter(|one| one.messages.is_empty()).collect();
+        let told = Some(("the topic was made anew".to_owned(), true));
+        assert_eq!(lost.iter().map(|one| &one.closed).collect::<Vec<_>>(), [&told]);
+        let new = of(&heard, &remote).unwrap();
+        assert_eq!((new.messages.clone(), new.begins), (numbers(100..120, 0), Some(0)));
+        assert!(new.topic.is_some() && new.topic != old);
+        // The same topic goes on where it was.
+        let place = Place { next: 15, topic: new.topic };
+        let positions = Positions::from([((topic.to_owned(), 0), place)]);
+        let mut reader = Reader::start(config, positions);
+        reader.until("the rest", |heard| count(heard, &remote) == 5);
+        assert_eq!(reader.stop().len(), 1);
+        broker.delete(topic);
+    }
 }
 
 fn outlives_its_broker(broker: &Broker) {

@@ -112,11 +112,11 @@ impl Giver {
         self.positions.extend(came);
         self.number += 1;
         for (name, topics) in &self.topics {
-            let (offsets, _) = positions_of(&self.positions, name);
+            let (places, _) = positions_of(&self.positions, name);
             topics.owned.send_replace(Owned {
                 number: self.number,
                 shares: self.owned.clone(),
-                positions: by_partition(&offsets),
+                positions: by_partition(&places),
             });
         }
     }
