@@ -15,7 +15,7 @@ mod condition;
 mod forger;
 mod judge;
 mod life;
-mod moves;
+pub(crate) mod moves;
 mod options;
 mod paths;
 mod score;

@@ -5,14 +5,14 @@ use schemas::registry::{Owner, Registry};
 
 /// From one version to the next.
 #[derive(Clone, Copy)]
-pub(super) struct Moves<'a> {
-    pub(super) before: &'a Registry,
-    pub(super) after: &'a Registry,
+pub(crate) struct Moves<'a> {
+    pub(crate) before: &'a Registry,
+    pub(crate) after: &'a Registry,
 }
 
 /// What became of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moved {
+pub(crate) enum Moved {
     /// It stands as it did, under this number.
     Same(Owner),
     /// It stands, and its connection was edited: what was concluded of it is outdated.
@@ -22,7 +22,7 @@ pub(super) enum Moved {
 }
 
 impl Moves<'_> {
-    pub(super) fn of(&self, owner: Owner) -> Moved {
+    pub(crate) fn of(&self, owner: Owner) -> Moved {
         let found = self.before.connection(owner.connection).and_then(|before| {
             let connection = self.after.id_of(&before.name)?;
             let after = self.after.connection(connection)?;
@@ -36,7 +36,7 @@ impl Moves<'_> {
     }
 
     /// Registrations that the version before did not have.
-    pub(super) fn added(&self) -> Vec<Owner> {
+    pub(crate) fn added(&self) -> Vec<Owner> {
         let mut added = Vec::new();
         for (connection, after) in (0..).zip(self.after.connections()) {
             let before = self.before.id_of(&after.name).and_then(|id| self.before.connection(id));
@@ -55,7 +55,7 @@ impl Moves<'_> {
 
 impl Moved {
     /// Where it stands now, whatever is said of it.
-    pub(super) const fn owner(self) -> Option<Owner> {
+    pub(crate) const fn owner(self) -> Option<Owner> {
         match self {
             Self::Same(owner) | Self::Changed(owner) => Some(owner),
             Self::Gone => None,

@@ -18,17 +18,20 @@ pub(crate) mod ring;
 pub(crate) mod shift;
 mod state;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use schemas::bgp::Prefix;
-use schemas::finding::{RouteCost, Transition};
+use schemas::finding::{Phase, RouteCost, Transition};
 use schemas::registry::{Owner, Registry, Relation};
 use schemas::sample::Statistic;
 use schemas::time::{TimeWindow, Timestamp};
 
 use crate::detect::Change;
+use crate::detect::moves::{Moved, Moves};
 use crate::latency::baseline::Expected;
 use crate::latency::window::{LatencyWindow, WINDOW_SECS};
 use crate::reference::{GeoTable, Reference};
@@ -83,7 +86,7 @@ pub(crate) struct Known<'a> {
 }
 
 impl Join {
-    /// A version of the registry or of the settings begins.
+    /// A version of the registry or of the settings begins; findings about shifts that it makes outdated.
     pub(crate) fn begin(
         &mut self,
         (before, registry): (Option<&Registry>, &Registry),
@@ -91,20 +94,46 @@ impl Join {
         (rib, reference): (&Rib, &Reference),
         score_min: f64,
         time: Timestamp,
-    ) {
+    ) -> Vec<Transition> {
         self.score_min = score_min;
-        let names = |registry: &Registry| -> Vec<String> {
-            registry.connections().iter().map(|connection| connection.name.clone()).collect()
-        };
-        if before.is_some_and(|before| names(before) != names(registry)) {
-            self.rings.clear();
-            self.watches.clear();
-            self.pulses.clear();
-            self.shifts.clear();
-            self.near.clear();
-        }
+        let moves = before.map(|before| Moves { before, after: registry });
+        let outdated = moves.map(|moves| self.move_to(moves, &is_ours, time)).unwrap_or_default();
         self.group(registry, &is_ours);
         self.epochs.begin(before, registry, is_ours, (rib, &reference.geo.edges), time);
+        outdated
+    }
+
+    /// Connections have other numbers from here on: what is known of round trips stays with those that
+    /// stand. A shift of one that was edited, or is gone, is outdated.
+    fn move_to(
+        &mut self,
+        moves: Moves<'_>,
+        is_ours: impl Fn(&Owner) -> bool,
+        time: Timestamp,
+    ) -> Vec<Transition> {
+        let now = |owner| moves.of(owner).owner().filter(|owner| is_ours(owner));
+        let mut outdated = Vec::new();
+        for (owner, mut shift) in std::mem::take(&mut self.shifts) {
+            match moves.of(owner) {
+                Moved::Same(owner) => {
+                    shift.move_to(owner);
+                    self.shifts.insert(owner, shift);
+                }
+                Moved::Changed(_) | Moved::Gone if shift.is_open() => {
+                    outdated.push(shift.end(Phase::Outdated, time, time));
+                    // Slow minutes count anew.
+                    self.pulses.remove(&owner);
+                }
+                Moved::Changed(_) | Moved::Gone => {}
+            }
+        }
+        self.rings.move_to(now);
+        self.watches.move_to(now);
+        let pulses = std::mem::take(&mut self.pulses).into_iter();
+        self.pulses = pulses.filter_map(|(owner, pulse)| Some((now(owner)?, pulse))).collect();
+        let near = std::mem::take(&mut self.near).into_iter();
+        self.near = near.filter_map(|(owner, near)| Some((now(owner)?, near))).collect();
+        outdated
     }
 
     /// Puts the registrations to their groups.
@@ -236,7 +265,7 @@ impl Join {
         if let Some(shift) = self.shifts.get_mut(owner).filter(|shift| shift.is_open()) {
             shift.add(samples);
             let is_over = self.pulses.get_mut(owner).is_some_and(Pulse::is_over);
-            return is_over.then(|| shift.end(window.end, known.log_time));
+            return is_over.then(|| shift.end(Phase::Resolved, window.end, known.log_time));
         }
         let pulse = self.pulses.get_mut(owner)?;
         let since = pulse.since()?;

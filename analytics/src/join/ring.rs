@@ -84,9 +84,12 @@ impl Rings {
         ring.push_back(minute);
     }
 
-    /// Forgets everything: connections have other numbers from here on.
-    pub(crate) fn clear(&mut self) {
-        *self = Self { bytes_max: self.bytes_max, refused: self.refused, ..Self::default() };
+    /// Connections have other numbers from here on; those that are gone are forgotten.
+    pub(crate) fn move_to(&mut self, now: impl Fn(Owner) -> Option<Owner>) {
+        let of = std::mem::take(&mut self.of).into_iter();
+        self.of = of.filter_map(|(owner, sources)| Some((now(owner)?, sources))).collect();
+        let minutes = self.of.values().flat_map(BTreeMap::values).flatten();
+        self.bytes = minutes.map(Minute::bytes).sum();
     }
 
     /// The minutes that lie wholly in each of two spans, of the sources heard in both.
@@ -169,7 +172,8 @@ mod tests {
         assert_eq!(tight.one(&owner(), span(95, 100)).total(), 50, "the newest are there");
         push(&mut tight, "b", 100, 20_000);
         assert_eq!(tight.refused, 1, "the first has it all");
-        tight.clear();
+        tight.move_to(|_| None);
+        assert_eq!(tight.bytes, 0);
         push(&mut tight, "b", 101, 20_000);
         assert_eq!((tight.one(&owner(), span(0, 200)).total(), tight.refused), (10, 1));
     }

@@ -113,10 +113,15 @@ impl Shift {
         self.samples += samples;
     }
 
-    /// It is over.
-    pub(crate) fn end(&mut self, time: Timestamp, log_time: Timestamp) -> Transition {
+    /// It is over, or was about what was edited or is gone.
+    pub(crate) fn end(&mut self, phase: Phase, time: Timestamp, log_time: Timestamp) -> Transition {
         self.finding.closed_at = Some(time);
-        self.tell(Phase::Resolved, time, log_time)
+        self.tell(phase, time, log_time)
+    }
+
+    /// Its connection has another number from here on.
+    pub(crate) const fn move_to(&mut self, owner: Owner) {
+        self.finding.connection = Some(owner.connection);
     }
 
     fn tell(&self, phase: Phase, time: Timestamp, log_time: Timestamp) -> Transition {
@@ -124,7 +129,8 @@ impl Shift {
         if let Some(cost) = &mut finding.cost {
             cost.samples = self.samples;
         }
-        let terms = if phase == Phase::Resolved { Vec::new() } else { self.terms.clone() };
+        let is_over = matches!(phase, Phase::Resolved | Phase::Outdated);
+        let terms = if is_over { Vec::new() } else { self.terms.clone() };
         Transition { log_time, time, phase, finding, terms, witnesses: Vec::new() }
     }
 

@@ -86,7 +86,8 @@ impl Watches {
             Phase::Resolved | Phase::Outdated | Phase::Expired => {
                 if let Some(watched) = self.of.remove(&id) {
                     watched.put_over(told);
-                    if let Some(ids) = self.by_owner.get_mut(&owner) {
+                    // What is outdated bears the number that its connection had.
+                    if let Some(ids) = self.by_owner.get_mut(&watched.owner) {
                         ids.remove(&id);
                     }
                 }
@@ -115,9 +116,16 @@ impl Watches {
         self.by_owner.entry(owner).or_default().insert(id);
     }
 
-    /// Forgets everything: connections have other numbers from here on.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+    /// Connections have other numbers from here on. What is said of those that are gone is told with its
+    /// cost once more: its detector ends it.
+    pub(crate) fn move_to(&mut self, now: impl Fn(Owner) -> Option<Owner>) {
+        self.by_owner.clear();
+        for (id, watched) in &mut self.of {
+            let Some(owner) = now(watched.owner) else { continue };
+            watched.owner = owner;
+            watched.last.finding.connection = Some(owner.connection);
+            self.by_owner.entry(owner).or_default().insert(*id);
+        }
     }
 
     /// Whether a finding about a registration was opened in a span.

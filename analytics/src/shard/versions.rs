@@ -67,13 +67,14 @@ impl Shard {
         let before = self.registry.replace(Arc::clone(registry));
         self.texts = registry.connections().iter().map(ConnectionTexts::of).collect();
         let (partition, partitions) = (self.partition, self.partitions);
-        self.join.begin(
+        let outdated = self.join.begin(
             (before.as_deref(), registry),
             |owner| registry.shard(owner.connection, partitions) == partition,
             (&self.rib, &self.reference),
             self.score_min,
             log_time,
         );
+        self.transitions.extend(outdated);
         if let Some(before) = before.filter(|before| before.connections() != registry.connections())
         {
             let world = (&*self.reference, &self.rib);
