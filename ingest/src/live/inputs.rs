@@ -441,6 +441,9 @@ impl Input {
         if is_gap {
             let collector = Some(&self.settings.collector);
             let heard = Heard { source: &self.settings.name, collector, now };
+            let is_topic = self.settings.format.is_topic();
+            let named = is_topic.then(|| format!("{}: {reason}", stream.remote));
+            let reason = named.as_deref().unwrap_or(reason);
             self.gaps.begin(&who, self.heard, reason, &heard, intake)?;
         }
         if let Session::Bmp(session) = stream.session

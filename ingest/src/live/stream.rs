@@ -39,7 +39,12 @@ pub enum Format {
 impl Format {
     /// Whether a stream has a position of its own, where it goes on after a restart.
     pub(super) const fn has_positions(&self) -> bool {
-        matches!(self, Self::Files(_) | Self::OpenBmp(_) | Self::RttMessages)
+        self.is_topic() || matches!(self, Self::Files(_))
+    }
+
+    /// Whether its streams are partitions of topics.
+    pub(super) const fn is_topic(&self) -> bool {
+        matches!(self, Self::OpenBmp(_) | Self::RttMessages)
     }
 
     /// The word in metrics: a closed set.

@@ -17,9 +17,10 @@ mod text;
 
 use std::io::{self, Read};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use schemas::batch::Account;
 use schemas::bgp::Prefix;
 use schemas::registry::{ConnectionId, Registry};
@@ -50,6 +51,13 @@ pub enum RttFormat {
     Arrow,
 }
 
+/// Keys that tell a format; each message of a topic is asked for them.
+static PRB_ID: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"prb_id\""));
+static MSM_ID: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"msm_id\""));
+static TIME: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"time\""));
+static RTT_US: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"rtt_us\""));
+static RTT_MS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("\"rtt_ms\""));
+
 impl RttFormat {
     /// Of samples in a form that a [`Mapping`] reads: told by the first bytes.
     #[must_use]
@@ -76,15 +84,14 @@ impl RttFormat {
             None => (false, text),
         };
         let line = object.split(|byte| *byte == b'\n').next().unwrap_or(object);
-        let has = |part: &[u8], word: &[u8]| memchr::memmem::find(part, word).is_some();
+        let has = |part: &[u8], word: &LazyLock<Finder<'static>>| word.find(part).is_some();
         if object.starts_with(b"{") {
             // An object of an array may be spread over lines.
             let part = if is_array { object } else { line };
-            if has(part, b"\"prb_id\"") && has(part, b"\"msm_id\"") {
+            if has(part, &PRB_ID) && has(part, &MSM_ID) {
                 return Some(Self::Atlas);
             }
-            let is_sample =
-                has(part, b"\"time\"") && (has(part, b"\"rtt_us\"") || has(part, b"\"rtt_ms\""));
+            let is_sample = has(part, &TIME) && (has(part, &RTT_US) || has(part, &RTT_MS));
             return is_sample.then_some(if is_array { Self::JsonArray } else { Self::JsonLines });
         }
         let header = str::from_utf8(line).ok().filter(|_| !is_array)?;

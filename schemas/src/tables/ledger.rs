@@ -8,7 +8,7 @@ table! {
     pub struct LedgerRow by [time, source, partition, first_offset] {
         /// Last event time of the range
         time: Timestamp,
-        /// File, topic or listener
+        /// File, partition of a topic (`topic-partition`), or listener
         source: Text,
         /// Partition of that source, 0 where it has none
         partition: u32,

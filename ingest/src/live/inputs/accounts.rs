@@ -147,8 +147,7 @@ pub(super) fn source_of(stream: &str) -> Text {
 
 /// Partition of a topic, out of `topic-partition`.
 fn partition_of(format: &Format, stream: &str) -> u32 {
-    let is_topic = matches!(format, Format::OpenBmp(_) | Format::RttMessages);
-    let partition = stream.rsplit_once('-').filter(|_| is_topic);
+    let partition = stream.rsplit_once('-').filter(|_| format.is_topic());
     partition.and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
 }
 

@@ -137,8 +137,7 @@ impl Input {
 /// An input of a log that has other writers too.
 fn input_among(settings: InputSettings, positions: &BTreeMap<Text, Position>) -> Input {
     let by_stream = matches!(settings.format, Format::RttMessages);
-    let is_topic = by_stream || matches!(settings.format, Format::OpenBmp(_));
-    let is_ours = is_topic || settings.belongs_to_process;
+    let is_ours = settings.format.is_topic() || settings.belongs_to_process;
     let known = Known { id: number_of(&settings.name), passed: None };
     let own = positions_under(&settings.name, positions);
     let input = Input::new(settings, known, own);

@@ -7,12 +7,22 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::producer::{BaseProducer, DeliveryResult, NoCustomPartitioner, ProducerContext};
 
 use crate::source::counter::{Counter, Seldom};
 
 /// How often the same trouble is told.
 pub(super) const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How long to wait for deliveries before the next look.
+const GLANCE: Duration = Duration::from_micros(250);
+
+/// Hears what was delivered, after a moment. (A poll of `rdkafka` that may wait looks at the clock over
+/// and over in its last millisecond: a core is busy with waiting.)
+pub(super) fn glance<C: ProducerContext<NoCustomPartitioner>>(producer: &BaseProducer<C>) {
+    std::thread::sleep(GLANCE);
+    producer.poll(Duration::ZERO);
+}
 
 /// What the log over Kafka counts, in the whole process.
 #[derive(Debug, Default)]

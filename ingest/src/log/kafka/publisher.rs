@@ -31,6 +31,8 @@ use transaction::{Ended, Transactions};
 
 /// How long a seat is waited for after one was refused.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Between an append that brokers would not take and the same one again.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Refusals of a producer in a row after which somebody else must be at work.
 const FENCED_MAX: u32 = 3;
 /// Sessions of the group for which one seat may be refused, by brokers that answer.
@@ -164,7 +166,10 @@ impl KafkaPublisher {
             let (options, pending) = (&self.options, &self.pending);
             match self.transactions.run(options, pending, &seat) {
                 Ended::Committed => break,
-                Ended::Aborted => self.options.counts.aborted.one(),
+                Ended::Aborted => {
+                    self.options.counts.aborted.one();
+                    std::thread::sleep(AGAIN);
+                }
                 Ended::Unseated => {
                     self.options.counts.aborted.one();
                     if refused.replace(seat.number) != Some(seat.number) {

@@ -19,13 +19,11 @@ use schemas::killpoint::{self, KillPoint};
 use schemas::log::{LogError, NextSummary, Summaries, SummaryEntry, SummaryReader};
 
 use super::brokers;
-use super::clients::{Ears, LogCounts, TELL_EVERY};
+use super::clients::{Ears, LogCounts, TELL_EVERY, glance};
 use super::config::KafkaLogConfig;
 use super::member::list_of;
 use crate::source::counter::Seldom;
 
-/// How long to wait for deliveries before the next look.
-const GLANCE: Duration = Duration::from_millis(1);
 /// How long a full queue is waited for before the next look.
 const ROOM: Duration = Duration::from_millis(20);
 /// How long brokers may take to answer what we ask.
@@ -156,7 +154,7 @@ impl Summaries for KafkaSummaries {
         let (told, since) = (self.told.load(Ordering::Acquire), Instant::now());
         while self.producer.context().durable.load(Ordering::Acquire) < told {
             self.check()?;
-            self.producer.poll(GLANCE);
+            glance(&self.producer);
             self.say_if_slow(since);
         }
         Ok(())

@@ -10,7 +10,7 @@ use schemas::killpoint::{self, KillPoint};
 use schemas::log::{LogError, Position};
 
 use super::super::brokers;
-use super::super::clients::{Ears, LogCounts, TELL_EVERY};
+use super::super::clients::{Ears, LogCounts, TELL_EVERY, glance};
 use super::super::config::KafkaLogConfig;
 use super::super::member::list_of;
 use super::super::membership::Seat;
@@ -19,8 +19,6 @@ use crate::source::counter::Seldom;
 
 /// How long one call may wait; it is repeated.
 const CALL: Duration = Duration::from_secs(5);
-/// How long to wait for deliveries before the next look.
-const GLANCE: Duration = Duration::from_millis(1);
 /// How long a full queue is waited for before the next look.
 const ROOM: Duration = Duration::from_millis(20);
 
@@ -174,7 +172,7 @@ impl Transactions {
     fn deliver(&mut self) {
         let since = Instant::now();
         while self.producer.in_flight_count() > 0 {
-            self.producer.poll(GLANCE);
+            glance(&self.producer);
             if since.elapsed() > CALL
                 && let Some(kept_back) = self.told.now()
             {
@@ -288,7 +286,7 @@ fn producer(
         let Err(error) = producer.init_transactions(CALL) else { return Ok(producer) };
         let may_repeat = matches!(&error, KafkaError::Transaction(told) if told.is_retriable() && !told.is_fatal());
         // What went wrong comes to our ears in a poll.
-        producer.poll(GLANCE);
+        glance(&producer);
         if let Some(refused) = producer.context().refused() {
             return Err(failed(&refused));
         }
