@@ -283,12 +283,15 @@ fn kill_over_and_over(slices: &Slices, processes: &mut [Process<'_>], kills: u32
         ingest.restart_to_die(&point_of(ingest.place.role, kill));
         let victim = &mut others[(kill % count) as usize];
         victim.restart_to_die(&point_of(victim.place.role, kill / count));
+        // A lake that is not there yet cannot be compacted.
+        let compaction = (kill > kills / 2).then(|| slices.compact(kill as usize));
         let since = Instant::now();
         while victim.is_running() && since.elapsed() < LIFE {
             std::thread::sleep(Duration::from_millis(10));
         }
         victim.restart();
         ingest.restart();
+        compaction.into_iter().for_each(|child| slices.compacted(child));
     }
 }
 
@@ -300,7 +303,8 @@ fn point_of(role: &str, round: u32) -> String {
     format!("{point}:{}{half}", 1 + round * 7 % most)
 }
 
-/// Two groups fold the same log into one lake, so that every partition has two writers.
+/// Two groups fold the same log into one lake, so that every partition has two writers, and what is over is
+/// compacted meanwhile.
 #[test]
 fn roles_that_are_killed_tell_what_a_replay_tells_each_record_once() {
     let Some(broker) = Broker::any() else { return };

@@ -1,6 +1,6 @@
 //! `kill -9` at named points of the running service, half of them in the middle of a write: afterwards
 //! the lake holds what one undisturbed fold of the same log makes, and the log every record of the
-//! sources once. `PEERSCOPE_KILLS` says how many kills; the default is for every run of the tests.
+//! sources once. Compactions of the same lake are killed beside it. `PEERSCOPE_KILLS` says how many kills; the default is for every run of the tests.
 
 #![allow(
     clippy::unwrap_used,
@@ -88,6 +88,8 @@ fn kill_over_and_over(slices: &Slices, kills: usize) -> BTreeMap<String, usize> 
         command.env("PEERSCOPE_KILL_LOG", &log);
         let told = fs::File::create(bench.path("told")).unwrap();
         let mut child = command.stdout(Stdio::null()).stderr(told).spawn().unwrap();
+        // A lake that is not there yet cannot be compacted.
+        let compaction = (kill > POINTS.len()).then(|| slices.compact(kill));
         let began = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -100,6 +102,7 @@ fn kill_over_and_over(slices: &Slices, kills: usize) -> BTreeMap<String, usize> 
             }
             std::thread::sleep(Duration::from_millis(10));
         };
+        compaction.into_iter().for_each(|child| slices.compacted(child));
         let told = fs::read_to_string(bench.path("told")).unwrap();
         assert_eq!(status.code(), None, "{point}:{times}{half}: {told}");
     }
@@ -120,6 +123,8 @@ fn killed(log: &str) -> Slices {
     println!("{counts:?}");
     slices.give(slices.names.len());
     slices.bench.expect(0, &run("lake"));
+    let done = slices.bench.expect(0, &["lake", "verify", "--lake", "lake"]);
+    println!("{}", support::stdout(&done));
     slices
 }
 

@@ -1,9 +1,16 @@
 //! The demo's inputs in slices, so that a service that is killed again and again has something to read
-//! each time.
+//! each time. They lie on several days, so that there are days that are over and can be compacted.
 
 use std::fs;
+use std::process::{Child, Stdio};
 
 use super::{Bench, mrt_records};
+
+/// Days that the slices are spread over.
+const DAYS: usize = 4;
+const DAY_SECS: u32 = 86_400;
+/// The day of the demo.
+const DAY: usize = 4;
 
 /// The demo's inputs, cut into slices that come one after the other.
 pub struct Slices {
@@ -26,13 +33,18 @@ impl Slices {
         fs::create_dir(bench.path("parts")).unwrap();
         fs::copy(bench.path("in/rib.mrt"), bench.path("parts/0000-rib.mrt")).unwrap();
         let mut names = vec!["0000-rib.mrt".to_owned()];
-        let updates = mrt_records(&fs::read(bench.path("in/updates.mrt")).unwrap());
+        let mut updates = mrt_records(&fs::read(bench.path("in/updates.mrt")).unwrap());
         let samples = fs::read_to_string(bench.path("in/rtt.jsonl")).unwrap();
         let samples: Vec<&str> = samples.lines().collect();
         for slice in 0..count {
             let of = |all: usize| all * slice / count..all * (slice + 1) / count;
-            let routes = updates.get(of(updates.len())).unwrap().concat();
+            let day = slice * DAYS / count;
+            let routes = of(updates.len());
+            let routes = updates.get_mut(routes).unwrap();
+            routes.iter_mut().for_each(|record| move_on(record, day));
+            let routes = routes.concat();
             let rtt = samples.get(of(samples.len())).unwrap().join("\n");
+            let rtt = rtt.replace("2026-03-04T", &format!("2026-03-{:02}T", DAY + day));
             for (kind, bytes) in [("updates.mrt", routes), ("rtt.jsonl", rtt.into_bytes())] {
                 if !bytes.is_empty() {
                     let name = format!("{:04}-{kind}", slice + 1);
@@ -44,6 +56,24 @@ impl Slices {
         let whole = |settings: &String| format!("{config}\n{settings}");
         let configs = settings.iter().map(|(name, settings)| (*name, whole(settings))).collect();
         Self { bench, names, configs }
+    }
+
+    /// Compacts what is over, and may die at it.
+    pub fn compact(&self, round: usize) -> Child {
+        let point = if round.is_multiple_of(2) { "compaction_create" } else { "compaction_delete" };
+        let all = ["lake", "compact", "--after-hours", "0", "--lake", "lake"];
+        let mut command = self.bench.command(&all);
+        command.env("PEERSCOPE_KILL_AT", format!("{point}:{}", 1 + round / 2 % 9));
+        command.env("PEERSCOPE_KILL_LOG", self.bench.path("kills"));
+        let told = fs::File::create(self.bench.path("compaction-told")).unwrap();
+        command.stdout(Stdio::null()).stderr(told).spawn().unwrap()
+    }
+
+    /// Waits for a compaction; it was killed, or it ended well.
+    pub fn compacted(&self, mut child: Child) {
+        let status = child.wait().unwrap();
+        let told = fs::read_to_string(self.bench.path("compaction-told")).unwrap();
+        assert!(matches!(status.code(), None | Some(0)), "{status}: {told}");
     }
 
     /// Writes a configuration whose source has the first slices.
@@ -59,4 +89,11 @@ impl Slices {
             fs::rename(self.bench.path("in/new.toml"), place).unwrap();
         }
     }
+}
+
+/// Moves the time of an MRT record on by days.
+fn move_on(record: &mut [u8], days: usize) {
+    let (time, _) = record.split_first_chunk_mut::<4>().unwrap();
+    let days = u32::try_from(days).unwrap();
+    *time = (u32::from_be_bytes(*time) + days * DAY_SECS).to_be_bytes();
 }
