@@ -9,6 +9,7 @@
 //!   binary does when it is started by itself.
 //! - [`quality`]: no race, but what the detectors find of what the simulator stages.
 //! - [`visible`]: how long after a router's word a query finds the row.
+//! - [`streams`]: messages in Kafka to committed rows, beside a consumer that only counts.
 //! - [`spark`]: the same questions to Spark and to us, over a large lake.
 //! - [`stage`]: which contests there are. [`report`], [`machine`]: what is kept of them.
 
@@ -28,6 +29,7 @@ mod report;
 mod rib;
 mod spark;
 mod stage;
+mod streams;
 mod udaf;
 mod visible;
 mod windows;
@@ -77,10 +79,22 @@ enum Command {
     Udaf,
     /// Spark and `peerscope sql` over a large lake
     Spark(spark::Spark),
+    /// Messages in Kafka to committed rows
+    Streams(streams::Streams),
     /// From a router's word to a row that a query finds
     Visible(visible::Visible),
     /// Trials of every kind of incident, judged
     Quality(quality::Quality),
+    /// A contestant: a consumer of a topic that only counts
+    #[command(hide = true)]
+    Topic {
+        /// Brokers
+        brokers: String,
+        /// The topic
+        topic: String,
+        /// Messages in it
+        messages: u64,
+    },
     /// A contestant: counts the elements of a file with bgpkit-parser
     #[command(hide = true)]
     Bgpkit {
@@ -184,6 +198,11 @@ fn run(cli: Cli) -> Result<(), BenchError> {
             println!("{}", windows::write(folder, *rows)?);
             return Ok(());
         }
+        Command::Topic { brokers, topic, messages } => {
+            println!("{}", streams::count_topic(brokers, topic, *messages)?);
+            return Ok(());
+        }
+        Command::Streams(options) => return streams::run(options, cli.date.as_deref()),
         Command::Spark(options) => return spark::run(options, cli.date.as_deref()),
         Command::Visible(options) => return visible::run(options, cli.date.as_deref()),
         Command::Quality(options) => return quality::run(options, cli.date.as_deref()),

@@ -74,7 +74,7 @@ impl Service {
             ),
         )?;
         let mut command = Command::new(&programs.peerscope);
-        command.arg("run").arg("--config").arg(&config).arg("--lake").arg(folder.join("lake"));
+        command.current_dir(folder).args(["run", "--lake", "lake", "--config"]).arg(&config);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let errors = child.stderr.take().ok_or_else(|| io::Error::other("no stderr"))?;
         let mut service = Self { child, router: String::new(), http: String::new() };
