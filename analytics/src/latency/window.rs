@@ -23,6 +23,8 @@ use super::summary::{Summariser, Summary};
 
 /// Length of the windows of `latency`.
 pub const WINDOW_SECS: u32 = 60;
+/// A service that runs ticks each second; longer without a tick it was not there.
+const AWAY_SECS: i64 = 30;
 
 /// `[latency]`: windows and percentiles.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -114,6 +116,8 @@ pub struct Windows {
     progress: BTreeMap<u32, Reached>,
     summariser: Summariser,
     next_due: Timestamp,
+    /// Log time of the last tick.
+    ticked: Option<Timestamp>,
     /// By the batch under way: where its series count.
     places: Vec<Place>,
     /// Samples that came after their window was final.
@@ -134,6 +138,7 @@ impl Windows {
             progress: BTreeMap::new(),
             summariser: Summariser::default(),
             next_due: Timestamp::MAX,
+            ticked: None,
             places: Vec::new(),
             late: 0,
             refused: 0,
@@ -232,6 +237,7 @@ impl Windows {
         log_time: Timestamp,
         closed: &mut Vec<LatencyWindow>,
     ) {
+        self.pardon(log_time);
         for input in inputs {
             let reached = self.progress.entry(*input).or_insert(Reached { until, moved: log_time });
             if reached.until < until {
@@ -256,6 +262,18 @@ impl Windows {
         self.next_due = next_due;
     }
 
+    /// While nobody ticked nobody could make progress: after an outage of ours inputs have as long as
+    /// ever to bring what has waited for them.
+    fn pardon(&mut self, log_time: Timestamp) {
+        let away_secs = self.ticked.map_or(0, |ticked| log_time.secs_since(ticked));
+        self.ticked = Some(log_time);
+        if away_secs > AWAY_SECS {
+            for reached in self.progress.values_mut() {
+                reached.moved = reached.moved.plus_secs(away_secs);
+            }
+        }
+    }
+
     /// Closes everything: the log is at its end.
     pub fn finish(&mut self, closed: &mut Vec<LatencyWindow>) {
         let Self { sources, summariser, options, .. } = self;
@@ -275,20 +293,29 @@ impl Serialize for Windows {
             progress,
             summariser: _,
             next_due,
+            ticked,
             places: _,
             late,
             refused,
         } = self;
-        (options, sources, series, progress, next_due, late, refused).serialize(serializer)
+        (options, sources, series, progress, next_due, ticked, late, refused).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Windows {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (options, sources, series, progress, next_due, late, refused) =
+        let (options, sources, series, progress, next_due, ticked, late, refused) =
             Deserialize::deserialize(deserializer)?;
-        let mut windows =
-            Self { sources, series, progress, next_due, late, refused, ..Self::new(options) };
+        let mut windows = Self {
+            sources,
+            series,
+            progress,
+            next_due,
+            ticked,
+            late,
+            refused,
+            ..Self::new(options)
+        };
         let names = windows.sources.iter().map(|source| source.name().clone());
         windows.ids = names.zip(0..).collect();
         Ok(windows)

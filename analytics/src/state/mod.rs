@@ -18,7 +18,7 @@ pub(crate) mod sorted;
 pub(crate) use frame::{Kind, Reader, Writer};
 
 /// Version of the encoding: whoever changes what is written raises it, and `shape.txt` with it.
-pub const FORMAT: u16 = 2;
+pub const FORMAT: u16 = 3;
 
 /// Why a state cannot be saved or restored. One variant per remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -128,6 +128,27 @@ fn an_input_without_progress_is_passed_over_and_makes_no_silence() {
     assert_eq!(rows(&closed, WINDOW_SECS), [(2, 1, 0, 0), (3, 1, 0, 0)], "and no silence");
 }
 
+/// Nobody ticked for an hour: an input may go on where it was, in the middle of a minute.
+#[test]
+fn after_an_outage_of_ours_an_input_has_its_time() {
+    let mut windows = Windows::new(LatencyOptions::default());
+    let at = Timestamp::from_secs;
+    assert!(feed_from(&mut windows, true, 0, at(5), Some(10)));
+    assert!(passed(&mut windows, 20).is_empty());
+    let mut closed = Vec::new();
+    for secs in 3_600..3_890 {
+        windows.passed(&[], Timestamp::MIN, at(secs), &mut closed);
+    }
+    assert!(closed.is_empty(), "280 s of silence are not too long");
+    assert!(feed_from(&mut windows, true, 0, at(55), Some(20)));
+    windows.passed(&[0], at(95), at(3_890), &mut closed);
+    assert_eq!((rows(&closed, WINDOW_SECS), windows.late), (vec![(0, 2, 0, 0)], 0));
+    for secs in 3_891..4_500 {
+        windows.passed(&[], Timestamp::MIN, at(secs), &mut closed);
+    }
+    assert_eq!(rows(&closed, WINDOW_SECS).len(), 1, "nothing is left, and no silence");
+}
+
 /// A file each hour, read minutes after its end: between them the input is passed over, and the next
 /// file is on time.
 #[test]
