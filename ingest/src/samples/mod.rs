@@ -83,16 +83,17 @@ impl RttFormat {
             Some(rest) => (true, rest.trim_ascii_start()),
             None => (false, text),
         };
-        let line = object.split(|byte| *byte == b'\n').next().unwrap_or(object);
+        let end = memchr::memchr(b'\n', object).unwrap_or(object.len());
+        let line = object.get(..end).unwrap_or(object);
         let has = |part: &[u8], word: &LazyLock<Finder<'static>>| word.find(part).is_some();
         if object.starts_with(b"{") {
             // An object of an array may be spread over lines.
             let part = if is_array { object } else { line };
-            if has(part, &PRB_ID) && has(part, &MSM_ID) {
-                return Some(Self::Atlas);
+            // The usual first: these stand at the beginning of a sample, and in no result of Atlas.
+            if has(part, &TIME) && (has(part, &RTT_US) || has(part, &RTT_MS)) {
+                return Some(if is_array { Self::JsonArray } else { Self::JsonLines });
             }
-            let is_sample = has(part, &TIME) && (has(part, &RTT_US) || has(part, &RTT_MS));
-            return is_sample.then_some(if is_array { Self::JsonArray } else { Self::JsonLines });
+            return (has(part, &PRB_ID) && has(part, &MSM_ID)).then_some(Self::Atlas);
         }
         let header = str::from_utf8(line).ok().filter(|_| !is_array)?;
         CsvColumns::from_header(header.trim_end().split(','), None).ok().map(|_| Self::Csv)
