@@ -2,14 +2,18 @@
 //!
 //! `PEERSCOPE_KILL_AT=POINT:N` kills the process, as `kill -9` does, when it comes to a point for the
 //! N-th time; `POINT:N:half` when half of what is written there is written. `PEERSCOPE_KILL_LOG=FILE`
-//! gets a line `POINT` or `POINT:half` before. Without the first nothing of this happens.
+//! gets a line `POINT` or `POINT:half` before. `PEERSCOPE_CLOCK_BEHIND_SECS=SECS` sets the clock of the log
+//! back, so that a lake has days that are over. Without the first nothing of this happens.
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use rustix::process::Signal;
 use schemas::killpoint::{self, KillPoint, Killer};
+
+/// Seconds that the clock of the log is set back.
+static BEHIND_SECS: AtomicI64 = AtomicI64::new(0);
 
 /// When to die.
 #[derive(Debug)]
@@ -32,7 +36,16 @@ pub(crate) fn arm() -> Result<(), String> {
     let plan = Plan::parse(&text, log)
         .ok_or_else(|| format!("PEERSCOPE_KILL_AT is {text:?}: POINT:N or POINT:N:half"))?;
     killpoint::arm(Box::new(plan));
+    if let Ok(text) = std::env::var("PEERSCOPE_CLOCK_BEHIND_SECS") {
+        let secs = text.parse().map_err(|_| format!("PEERSCOPE_CLOCK_BEHIND_SECS is {text:?}"))?;
+        BEHIND_SECS.store(secs, Ordering::Relaxed);
+    }
     Ok(())
+}
+
+/// Seconds that the clock of the log is set back.
+pub(crate) fn clock_behind_secs() -> i64 {
+    BEHIND_SECS.load(Ordering::Relaxed)
 }
 
 impl Plan {

@@ -34,6 +34,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, LogConfig};
 use crate::http::HttpError;
+use crate::killer;
 use crate::metrics::{LatencyGauges, Metrics, VersionCounts};
 use crate::replay::{ReplayError, note_contents};
 
@@ -141,7 +142,7 @@ pub struct Request<'a> {
 
 /// The time: the one place where a running service reads the clock for its log.
 fn now() -> Timestamp {
-    ingest::source::live::wall_clock()
+    ingest::source::live::wall_clock().plus_secs(-killer::clock_behind_secs())
 }
 
 /// Runs the service until it is told to stop. `ready` is called once everything listens, with the

@@ -44,7 +44,8 @@ const ROUTES: &str = "select event_time, source, source_offset, collector, peer_
                       from route_updates \
                       order by source, source_offset, peer_ip, prefix, action, as_path_text";
 /// Without the route in force: a running service knows what its log held when the window closed.
-const LATENCY: &str = "select * exclude (date, route_epoch, route_role, as_hops, ingress_edge, revision) \
+const LATENCY: &str = "select * exclude (date, route_epoch, route_role, as_hops, ingress_edge, revision, \
+                       baseline_p50_us, baseline_p95_us) \
                        from latency_final where samples > 0 \
                        order by connection, prefix, source, window_start";
 
@@ -314,7 +315,7 @@ fn roles_that_are_killed_tell_what_a_replay_tells_each_record_once() {
         let log = "[log]\nbackfill_after_secs = 4000000000\n";
         (file, format!("{log}{}", broker.config("killed", group)))
     });
-    let slices = Slices::for_files(40, &settings);
+    let slices = Slices::for_files(kills as usize, &settings);
     let bench = &slices.bench;
     slices.give(1);
     bench.expect(0, &["replay", "--config", "in/peerscope.toml", "parts", "--lake", "replayed"]);

@@ -80,8 +80,8 @@ impl LogConfig {
     fn check(&self) -> Result<(), &'static str> {
         if !(1..=1_024).contains(&self.partitions) {
             Err("partitions is between 1 and 1024")
-        } else if self.segment_bytes < 1 << 16 {
-            Err("segment_bytes is at least 65536")
+        } else if self.segment_bytes < 1 << 12 {
+            Err("segment_bytes is at least 4096")
         } else if self.bytes_max < self.segment_bytes {
             Err("bytes_max is at least segment_bytes")
         } else {
