@@ -126,9 +126,10 @@ fn fill(client: &ClientConfig, topic: &str, maker: &Maker) -> Result<(u64, u64),
     client.set("linger.ms", "50").set("compression.type", "lz4");
     let producer: BaseProducer = client.create()?;
     let (mut messages, mut bytes) = (0, 0);
-    for (partition, payload) in maker.messages() {
+    for (partition, micros, payload) in maker.messages() {
         (messages, bytes) = (messages + 1, bytes + payload.len() as u64);
-        let mut record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&payload);
+        let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&payload);
+        let mut record = record.timestamp(micros / 1_000);
         while let Err((error, returned)) = producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error);
@@ -205,7 +206,7 @@ fn until(programs: &Programs, folder: &Path, maker: &Maker) -> io::Result<()> {
     while began.elapsed() < PATIENCE {
         std::thread::sleep(EVERY);
         let mut command = Command::new(&programs.peerscope);
-        command.args(["sql", "--lake", "lake", "--format", "csv", "-c", sql]).current_dir(folder);
+        command.args(["sql", "--lake", "lake", "--format", "csv", "-c", &sql]).current_dir(folder);
         let done = command.output()?;
         told = String::from_utf8_lossy(&done.stdout).lines().nth(1).unwrap_or_default().to_owned();
         if told.parse() == Ok(wanted) {

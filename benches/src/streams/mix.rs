@@ -20,7 +20,9 @@ const CONNECTIONS: u64 = 1_000;
 const PROBES: u64 = 10;
 /// Minutes that samples spread over, and how long ago the first is.
 const MINUTES: u64 = 5;
-const AGO_SECS: i64 = 900;
+const AGO_SECS: i64 = 400;
+/// `[lake] commit_secs`.
+const COMMIT_SECS: u32 = 5;
 /// Bytes of a sample as JSON.
 const JSON_BYTES: usize = 200;
 /// Samples of an Arrow message.
@@ -108,31 +110,34 @@ impl Maker {
         Self { mix, units, now: ingest::source::live::wall_clock() }
     }
 
-    /// Messages with the partition of each, in order.
-    pub(crate) fn messages(&self) -> Box<dyn Iterator<Item = (i32, Vec<u8>)> + '_> {
+    /// Messages in order: partition and time of each in front.
+    pub(crate) fn messages(&self) -> Box<dyn Iterator<Item = (i32, i64, Vec<u8>)> + '_> {
         let partition = |number: u64| i32::try_from(number % ROUTERS).unwrap_or(0);
+        let now = self.now.micros();
+        // What closes the last window.
+        let last = (0..ROUTERS).map(move |at| (partition(at), now, line(at, now)));
         match self.mix {
             Mix::Json => {
-                let samples =
-                    (0..self.units).map(move |number| (partition(number), self.json(number)));
-                // What closes the last window.
-                let last = (0..ROUTERS).map(move |at| (partition(at), line(at, self.now.micros())));
+                let samples = (0..self.units).map(move |number| {
+                    (partition(number), self.time(number), line(number, self.time(number)))
+                });
                 Box::new(samples.chain(last))
             }
             Mix::Arrow => {
-                let samples = (0..self.units / ROWS)
-                    .map(move |number| (partition(number), self.arrow(number).unwrap_or_default()));
-                let last = (0..ROUTERS).map(move |at| (partition(at), line(at, self.now.micros())));
+                let samples = (0..self.units / ROWS).map(move |number| {
+                    let at = self.time((number + 1) * ROWS);
+                    (partition(number), at, self.arrow(number).unwrap_or_default())
+                });
                 Box::new(samples.chain(last))
             }
             Mix::Routes => {
                 let hello = (0..ROUTERS).map(move |router| {
                     let mut hello = Vec::new();
                     bmp::initiation(&mut hello, "", &format!("router-{router}"));
-                    (partition(router), self.openbmp(router, &hello))
+                    (partition(router), now, self.openbmp(router, &hello))
                 });
                 let routes = (0..self.units / PREFIXES)
-                    .map(move |number| (partition(number), self.route(number)));
+                    .map(move |number| (partition(number), now, self.route(number)));
                 Box::new(hello.chain(routes))
             }
         }
@@ -143,10 +148,6 @@ impl Maker {
         let span = u128::from(MINUTES) * 60_000_000;
         let into = u128::from(number) * span / u128::from(self.units);
         self.now.micros() - AGO_SECS * 1_000_000 + i64::try_from(into).unwrap_or(0)
-    }
-
-    fn json(&self, number: u64) -> Vec<u8> {
-        line(number, self.time(number))
     }
 
     fn arrow(&self, number: u64) -> Result<Vec<u8>, ArrowError> {
@@ -221,10 +222,17 @@ impl Maker {
     }
 
     /// A question to the lake, and the answer.
-    pub(crate) const fn truth(&self) -> (&'static str, u64) {
+    pub(crate) fn truth(&self) -> (String, u64) {
         match self.mix {
-            Mix::Json | Mix::Arrow => ("select sum(samples) as n from latency_final", self.units),
-            Mix::Routes => ("select count(*) as n from route_updates", self.units / OURS),
+            Mix::Json | Mix::Arrow => {
+                // Without the samples that close the last window.
+                let before = self.now.plus_secs(-60);
+                let sql = "select sum(samples) as n from latency_final where window_start";
+                (format!("{sql} < '{before}'"), self.units)
+            }
+            Mix::Routes => {
+                ("select count(*) as n from route_updates".to_owned(), self.units / OURS)
+            }
         }
     }
 
@@ -236,7 +244,7 @@ impl Maker {
              summaries_topic = \"{name}.summaries\"\nsources_topic = \"{name}.sources\"\n\
              control_topic = \"{name}.control\"\nprefix = \"{name}\"\n\
              [source.bench]\nkind = \"kafka\"\nbrokers = [\"{brokers}\"]\ntopics = [\"{topic}\"]\n\
-             format = \"{format}\"\nstart = \"earliest\"\n"
+             format = \"{format}\"\nstart = \"earliest\"\n[lake]\ncommit_secs = {COMMIT_SECS}\n"
         );
         for number in 0..CONNECTIONS {
             text += &format!(
